@@ -1,0 +1,91 @@
+# `make` prints what there is to do. Environments are made when first needed.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Bytecode is compiled once, at installation: without it every step of a run compiles scikit-learn again.
+unexport PYTHONDONTWRITEBYTECODE
+# BLAS and OpenMP threads that spin at barriers make two cores slower than one.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+PIP := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
+PINS := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
+	--custom-compile-command "make pins"
+
+##@ Use
+.PHONY: demo
+demo: $(VENV)/library.done ## A year of real data through the whole loop, on this machine (about 5 minutes)
+	$(BIN)/trimtab demo
+
+##@ Check
+.PHONY: test
+test: $(VENV)/dev.done ## All tests but the long ones
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/dev.done ## Seeded random kills for SECONDS (default: all that are named)
+	TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -p no:xdist --timeout 0 $(ARGS)
+SECONDS_LIMIT := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
+
+.PHONY: lint
+lint: $(VENV)/dev.done ## Style, types, import contracts, generated files in step
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m trimtab.app.generated --check
+
+.PHONY: format
+format: $(VENV)/dev.done ## Let ruff put the style right
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format --quiet .
+
+.PHONY: bench
+bench: $(VENV)/dev.done ## Every benchmark beside its peer; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+##@ Make
+.PHONY: compile
+compile: $(VENV)/library.done ## The Kubeflow pipeline package: build/continuous_training.yaml
+	$(BIN)/trimtab compile -o build/continuous_training.yaml
+
+.PHONY: generated
+generated: $(VENV)/dev.done ## Write again what is generated from the spec: JSON Schema, reference
+	$(BIN)/python -m trimtab.app.generated
+
+.PHONY: pins
+pins: $(VENV)/build.done ## Compile requirements/*.in to pinned, hashed requirements/*.txt
+	$(PINS) requirements/build.in -o requirements/build.txt
+	$(PINS) requirements/library.in -o requirements/library.txt
+	$(PINS) requirements/dev.in -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove environments and everything built; leaves .trimtab alone, which may hold data
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Environments: each a marker file, newer than what it was made from.
+$(VENV)/build.done: requirements/build.txt
+	@command -v $(PYTHON) >/dev/null || { echo "found no $(PYTHON); trimtab needs Python 3.11 (or: make PYTHON=python3.12 …)" >&2; exit 2; }
+	@echo "making $(VENV) (a minute, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@touch $@
+
+$(VENV)/library.done: $(VENV)/build.done requirements/library.txt pyproject.toml
+	$(PIP) --require-hashes -r requirements/library.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/library.done requirements/dev.txt
+	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,66 @@
+"""The process environment: the one place where it is read, by processes and by pipeline steps alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trimtab.core.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Environment:
+    """
+    What a trimtab process is told from outside.
+
+    Credentials and the endpoint (`AWS_*`) are read by boto3 itself, from the same variables as every S3 client.
+    """
+
+    state_bucket: str
+    namespace: str = "default"
+    url: str = ""  # the listener's address, for clients
+    token: str = ""  # the listener's bearer token
+    pipeline: str = "trimtab.pipelines.continuous_training:continuous_training"
+    backtest: str = "trimtab.pipelines.backtest:backtest"
+    trusted_types: tuple[str, ...] = ()  # types outside scikit-learn and numpy that artifacts may hold
+    spec_folder: str = ""  # where users' own estimator modules are imported from
+    policy_clock: str = "wall"  # wall | stream
+
+    @property
+    def state(self) -> str:
+        """The state's address as the pipeline takes it: `s3://BUCKET/NAMESPACE`."""
+        return f"s3://{self.state_bucket}/{self.namespace}"
+
+
+def read(environ: Mapping[str, str] | None = None) -> Environment:
+    """
+    The settings that stand in the environment.
+
+    Raises:
+        Invalid: If TRIMTAB_STATE_BUCKET is missing: nothing works without the state.
+    """
+    env = os.environ if environ is None else environ
+    bucket = env.get("TRIMTAB_STATE_BUCKET", "")
+    if not bucket:
+        raise Invalid(
+            "found no TRIMTAB_STATE_BUCKET in the environment and no .trimtab/env in this folder or above it",
+            "run `trimtab up -f model.yaml` here, or set the variables that docs/operations.md lists",
+        )
+    return Environment(
+        state_bucket=bucket,
+        namespace=env.get("TRIMTAB_NAMESPACE", "default"),
+        url=env.get("TRIMTAB_URL", ""),
+        token=env.get("TRIMTAB_TOKEN", ""),
+        pipeline=env.get("TRIMTAB_PIPELINE") or Environment.pipeline,
+        backtest=env.get("TRIMTAB_BACKTEST") or Environment.backtest,
+        trusted_types=trusted_types(env),
+        spec_folder=env.get("TRIMTAB_SPEC_FOLDER", ""),
+        policy_clock=env.get("TRIMTAB_POLICY_CLOCK", "wall"),
+    )
+
+
+def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The operator's list TRIMTAB_TRUSTED_TYPES: comma-separated import paths."""
+    env = os.environ if environ is None else environ
+    return tuple(name.strip() for name in env.get("TRIMTAB_TRUSTED_TYPES", "").split(",") if name.strip())

@@ -1,0 +1,5 @@
+"""The spec: parsing, cross-field rules, digests."""
+
+from trimtab.core.spec.model import ContinuousModel
+
+__all__ = ["ContinuousModel"]
