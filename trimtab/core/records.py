@@ -232,7 +232,8 @@ class JournalEntry(Record):
 
     number: int
     id: str
-    kind: str  # ingested | quarantined | duplicate | released | decided | waiting | ignored | finished | promoted | approved | alert
+    # ingested | quarantined | duplicate | released | decided | waiting | ignored | finished | promoted | alert
+    kind: str
     summary: str  # one sentence a person reads
     evidence: dict[str, Any] = {}
     decided_at: datetime
