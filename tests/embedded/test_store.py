@@ -1,0 +1,66 @@
+"""The embedded store as its users and its neighbours on the machine see it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from trimtab.app.embedded.store import Store
+
+
+def test_objects_and_addresses_survive_a_restart_after_kill(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        first = store.endpoint
+        store.client().put_object(Bucket="trimtab-state", Key="a/b.json", Body=b"kept")
+        assert store.pid is not None
+        os.kill(store.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while store.running and time.monotonic() < deadline:
+            time.sleep(0.01)
+        store.restart()
+        assert store.endpoint == first
+        assert store.client().get_object(Bucket="trimtab-state", Key="a/b.json")["Body"].read() == b"kept"
+
+
+def test_stopping_leaves_no_process_and_no_socket(tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    store = Store(tmp_path / "a folder whose name is long enough that no unix socket fits under it" / ("x" * 60))
+    store.start()
+    ports = store.ports
+    store.stop()
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert not [port for port in ports.values() if list(Path("/tmp").glob(f"seaweedfs-*-{port + 10_000}.sock"))]
+    assert list((store.folder / "pids").iterdir()) == []
+
+
+def test_the_filer_refuses_anonymous_callers(store: Store) -> None:
+    address = f"http://127.0.0.1:{store.ports['filer']}/buckets/trimtab-state/x"
+    assert httpx.get(address).status_code == 401
+    assert httpx.put(address, content=b"x").status_code == 401
+    assert httpx.delete(address).status_code == 401
+
+
+def test_s3_refuses_anonymous_callers_and_does_not_make_buckets_by_itself(store: Store) -> None:
+    assert httpx.get(f"{store.endpoint}/trimtab-state?list-type=2").status_code == 403
+    with pytest.raises(ClientError) as refused:
+        store.client().put_object(Bucket="not-made-by-anyone", Key="x", Body=b"x")
+    assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
+
+
+def test_keys_are_made_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with Store(folder) as store:
+        files = [folder / "credentials.json", *(folder / ".seaweedfs").iterdir()]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+        assert Store(folder).credentials == store.credentials
+        command = psutil.Process(store.pid).cmdline()
+        assert command
+        assert store.credentials.secret_key not in " ".join(command)
