@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from trimtab.core.errors import Invalid
 
@@ -64,3 +65,16 @@ def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The operator's list TRIMTAB_TRUSTED_TYPES: comma-separated import paths."""
     env = os.environ if environ is None else environ
     return tuple(name.strip() for name in env.get("TRIMTAB_TRUSTED_TYPES", "").split(",") if name.strip())
+
+
+def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """
+    Where copies of what never changes are kept, for every process of this user: TRIMTAB_CACHE, else the XDG folder.
+
+    >>> cache_folder({"XDG_CACHE_HOME": "/var/cache"}).as_posix()
+    '/var/cache/trimtab'
+    """
+    env = os.environ if environ is None else environ
+    if "TRIMTAB_CACHE" in env:
+        return Path(env["TRIMTAB_CACHE"])
+    return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trimtab"

@@ -1,0 +1,90 @@
+"""
+A numbered log: `kind/%020d.json`, create-only, without gaps.
+
+The create of number N+1 is the lock: who is refused reads what came, and decides again. What was read once is never
+read again, so that following a log costs one listing of its tail.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from trimtab.adapters.state.layout import Layout
+from trimtab.adapters.state.objects import Objects
+from trimtab.core.errors import Conflict
+from trimtab.core.records import Record
+
+R = TypeVar("R", bound=Record)
+
+
+class Numbered(Generic[R]):
+    """Records of one kind by number."""
+
+    def __init__(self, objects: Objects, layout: Layout, kind: str, record: type[R]) -> None:
+        self._objects = objects
+        self._layout = layout
+        self.kind = kind
+        self._record = record
+        self._known: dict[int, R] = {}
+        self._whole = 0  # every number up to here is known
+        self._lock = threading.Lock()
+
+    def key(self, number: int) -> str:
+        return self._layout.numbered(self.kind, number)
+
+    def all(self) -> dict[int, R]:
+        """Every record by number, ascending, as the store shows it now."""
+        with self._lock:
+            start_after = self.key(self._whole) if self._whole else ""
+            keys = [info.key for info in self._objects.bucket.list(self._layout.numbered(self.kind), start_after)]
+            numbers = [int(key.rsplit("/", 1)[-1].removesuffix(".json")) for key in keys]
+            unknown = [number for number in numbers if number not in self._known]
+            for number, body in zip(unknown, self._objects.get_all(map(self.key, unknown)), strict=True):
+                self._known[number] = self._record.from_json(body)
+            while self._whole + 1 in self._known:
+                self._whole += 1
+            return dict(sorted(self._known.items()))
+
+    def find(self, number: int) -> R | None:
+        with self._lock:
+            if number not in self._known:
+                body = self._objects.find(self.key(number))
+                if body is None:
+                    return None
+                self._known[number] = self._record.from_json(body)
+            return self._known[number]
+
+    def create(self, number: int, record: R) -> None:
+        """
+        Raises:
+            Conflict: If the number is taken by another record.
+        """
+        self._objects.create(self.key(number), record.to_json())
+        with self._lock:
+            self._known[number] = record
+
+    def append(self, build: Callable[[int, dict[int, R]], R | None], attempts: int) -> R | None:
+        """
+        Append what `build` makes of the next number and all records so far; None appends nothing.
+
+        Each refusal means that another writer got on, so that a bounded number of attempts is enough.
+
+        Raises:
+            Conflict: If other writers were first each time.
+        """
+        for _ in range(attempts):
+            known = self.all()
+            number = max(known, default=0) + 1
+            record = build(number, known)
+            if record is None:
+                return None
+            try:
+                self.create(number, record)
+            except Conflict:
+                continue
+            return record
+        raise Conflict(
+            f"other writers took the next number of {self._layout.numbered(self.kind)} {attempts} times", "try again"
+        )
