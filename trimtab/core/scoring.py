@@ -57,7 +57,8 @@ Ranking = Callable[[Floats, Prediction, Floats], Floats]  # y, prediction, weigh
 
 
 def _divide(a: Floats, b: Floats) -> Floats:
-    return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b != 0)
+    quotient: Floats = np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b != 0)
+    return quotient
 
 
 def _mean_of(loss: Callable[[Floats, Prediction], Floats]) -> Sums:
@@ -96,7 +97,7 @@ def _confusion(y: Floats, prediction: Prediction) -> Floats:
 
 def _counts(sums: Floats) -> tuple[Floats, Floats, Floats]:
     """True positives, rows and predictions by class, each (..., classes)."""
-    classes = int(round(sums.shape[-1] ** 0.5))
+    classes = round(sums.shape[-1] ** 0.5)
     table = sums.reshape(*sums.shape[:-1], classes, classes)
     return np.diagonal(table, axis1=-2, axis2=-1), table.sum(axis=-1), table.sum(axis=-2)
 
