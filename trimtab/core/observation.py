@@ -1,0 +1,121 @@
+"""What the state's records say, as the observations that `core.trigger.decide` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, ModelVersion, Outcome
+from trimtab.core.triggering import Arrival, Observed, Run
+
+
+def observe(
+    *,
+    entries: Iterable[LedgerEntry],
+    outcomes: Mapping[str, IntakeOutcome],
+    decisions: Sequence[Decision],
+    results: Mapping[int, Outcome],
+    champion: ModelVersion | None,
+    requests: Iterable[str],
+    training_digest: str,
+    maturity: timedelta,
+    wall: datetime,
+    wall_is_policy: bool,
+) -> Observed:
+    """
+    Args:
+        entries: The ledger, without the entries whose object has been deleted.
+        outcomes: How intake ended, by ledger id; a release in place of the quarantine.
+        decisions: All, in any order.
+        results: How they ended, by number.
+        champion: The version that serves.
+        requests: Ids of all runs ever asked for by `trimtab run`.
+        training_digest: Of the spec and code as they are now.
+        maturity: How old a row is before its label may be trusted.
+        wall: The wall clock.
+        wall_is_policy: Whether the policy clock is the wall clock. A run then ends when its outcome is recorded; in a
+            replay the clock stands still while a run goes on, and it ends when it was decided.
+    """
+    current = in_order(newest_by_key(entries))
+    offered = {entry for decision in decisions for entry in decision.entries}
+    ingested = [e for e in current if e.id in outcomes and _labelled(outcomes[e.id]) is not None]
+    return Observed(
+        wall=wall,
+        training_digest=training_digest,
+        arrivals=tuple(_arrival(e, outcomes[e.id], maturity) for e in ingested if e.id not in offered),
+        arriving=tuple(e.recorded_at for e in current if e.id not in outcomes),
+        runs=tuple(
+            _run(d, results.get(d.number), wall_is_policy) for d in sorted(decisions, key=lambda each: each.number)
+        ),
+        requests=tuple(sorted(set(requests) - answered(decisions))),
+        ingested=sum(1 for e in ingested if _labelled(outcomes[e.id])),
+        since=min((o.decided_at for o in outcomes.values() if o.state == "ingested"), default=None),
+        champion=champion.number if champion else None,
+        champion_digest=champion.training_digest if champion else "",
+        fix_data=_fix_data(current, outcomes),
+    )
+
+
+def newest_by_key(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+    """One entry an object: what was put later under the same key stands in place of what was there."""
+    newest: dict[tuple[str, str], LedgerEntry] = {}
+    for entry in in_order(entries):
+        newest[(entry.bucket, entry.key)] = entry
+    return list(newest.values())
+
+
+def in_order(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+    """Oldest arrival first: by the store's time of the object, then by key, which all observers see alike."""
+    return sorted(entries, key=lambda entry: (entry.modified, entry.key, entry.recorded_at))
+
+
+def answered(decisions: Iterable[Decision]) -> set[str]:
+    """Requests of `trimtab run` that some decision has answered."""
+    return {request for d in decisions for request in d.evidence.get("onDemand", {}).get("requests", ())}
+
+
+def _labelled(outcome: IntakeOutcome) -> int | None:
+    """Labelled valid rows of an ingested object; None when it was set aside or repeats another."""
+    return outcome.partition.labelled if outcome.state == "ingested" and outcome.partition else None
+
+
+def _arrival(entry: LedgerEntry, outcome: IntakeOutcome, maturity: timedelta) -> Arrival:
+    last = outcome.partition.last if outcome.partition else None
+    # A partition matures as a whole, with its newest row: its older rows wait a little, none comes too early.
+    return Arrival(
+        entry=entry.id,
+        seen=entry.recorded_at,
+        rows=_labelled(outcome) or 0,
+        matures=last + maturity if last is not None and maturity else None,
+    )
+
+
+def _run(decision: Decision, result: Outcome | None, wall_is_policy: bool) -> Run:
+    ended = None if result is None else result.recorded_at if wall_is_policy else result.decided_at
+    return Run(
+        number=decision.number,
+        reason=decision.reason,
+        training_digest=decision.training_digest,
+        started=decision.decided_at,
+        ended=ended,
+        outcome=result.state if result else "",
+        training_seconds=result.training_seconds if result else 0.0,
+    )
+
+
+def _fix_data(current: Iterable[LedgerEntry], outcomes: Mapping[str, IntakeOutcome]) -> str:
+    """
+    Why the newest report asks for the data to be fixed; empty when it does not.
+
+    Files that cannot be read carry no report and say nothing of the data; a good file after a bad one lifts the veto,
+    and so does the bad file's removal or replacement.
+    """
+    verdicts = [
+        (entry, outcomes[entry.id])
+        for entry in current
+        if entry.id in outcomes and outcomes[entry.id].state != "duplicate" and outcomes[entry.id].drift.get("verdict")
+    ]
+    if not verdicts or verdicts[-1][1].drift["verdict"] != "fixData":
+        return ""
+    entry, outcome = verdicts[-1]
+    return f"{entry.uri}: {outcome.reason or outcome.kind}"
