@@ -53,12 +53,18 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
         namespace=env.get("TRIMTAB_NAMESPACE", "default"),
         url=env.get("TRIMTAB_URL", ""),
         token=env.get("TRIMTAB_TOKEN", ""),
-        pipeline=env.get("TRIMTAB_PIPELINE") or Environment.pipeline,
+        pipeline=pipeline(env),
         backtest=env.get("TRIMTAB_BACKTEST") or Environment.backtest,
         trusted_types=trusted_types(env),
         spec_folder=env.get("TRIMTAB_SPEC_FOLDER", ""),
         policy_clock=env.get("TRIMTAB_POLICY_CLOCK", "wall"),
     )
+
+
+def pipeline(environ: Mapping[str, str] | None = None) -> str:
+    """The training pipeline as `module:attribute`; needs no state bucket."""
+    env = os.environ if environ is None else environ
+    return env.get("TRIMTAB_PIPELINE") or Environment.pipeline
 
 
 def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:

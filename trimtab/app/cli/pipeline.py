@@ -1,0 +1,48 @@
+"""`trimtab compile`: the training pipeline as a file for Kubeflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from trimtab.adapters import environment
+from trimtab.app.cli import print_json
+
+SUBMIT = """\
+submit it:  python -c '
+import kfp
+kfp.Client(host="http://localhost:8888").create_run_from_pipeline_package("{path}", arguments={{
+    "model": "NAME", "spec": open("model.yaml").read(), "state": "s3://BUCKET/NAMESPACE"}})'"""
+
+
+@click.command(epilog="Example:  trimtab compile -o build/continuous_training.yaml")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("continuous_training.yaml"),
+    show_default=True,
+    help="The YAML file to write.",
+)
+@click.option("--image", default="", help="What the steps run in. Default: TRIMTAB_IMAGE, or the release's image.")
+@click.option("--manifests", is_flag=True, help="Write Pipeline and PipelineVersion objects for kubectl instead.")
+@click.option("-n", "--namespace", default="kubeflow", show_default=True, help="Of the manifests.")
+@click.option("--json", "as_json", is_flag=True, help="Print path, digest and steps as JSON.")
+def compile_package(output: Path, image: str, manifests: bool, namespace: str, as_json: bool) -> None:
+    """Write the Kubeflow pipeline package."""
+    from trimtab.adapters import kfp_package
+
+    package = kfp_package.compile_package(environment.pipeline(), output, namespace if manifests else None, image)
+    if as_json:
+        print_json(asdict(package))
+        return
+    click.echo(f"wrote       {package.path}")
+    click.echo(f"digest      {package.digest}")
+    click.echo(f"steps       {', '.join(package.steps)}")
+    click.echo(f"image       {package.image}")
+    if manifests:
+        click.echo(f"apply it:   kubectl apply -f {package.path}")
+    else:
+        click.echo(SUBMIT.format(path=package.path))
