@@ -1,0 +1,1 @@
+"""One self-contained page of HTML that shows whether continuous training paid, and why each decision was taken."""
