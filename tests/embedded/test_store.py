@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
+import subprocess
+import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import httpx
@@ -13,7 +17,9 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from trimtab.app.embedded.ports import free_ports
 from trimtab.app.embedded.store import Store
+from trimtab.core.errors import Unavailable
 
 
 def test_objects_and_addresses_survive_a_restart_after_kill(tmp_path: Path) -> None:
@@ -64,3 +70,56 @@ def test_keys_are_made_once_and_readable_by_their_owner_only(tmp_path: Path) -> 
         command = psutil.Process(store.pid).cmdline()
         assert command
         assert store.credentials.secret_key not in " ".join(command)
+
+
+def test_a_port_lost_between_look_and_bind_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[socket.socket] = []
+
+    def and_lose_one(names: Collection[str], remembered: dict[str, int] | None = None) -> dict[str, int]:
+        found = free_ports(names, remembered)
+        if not taken:
+            taken.append(socket.create_server(("127.0.0.1", found["s3"])))
+        return found
+
+    monkeypatch.setattr("trimtab.app.embedded.store.free_ports", and_lose_one)
+    with Store(tmp_path / "store") as store:
+        assert store.ports["s3"] != taken[0].getsockname()[1]
+        assert store.client().list_buckets()["Buckets"][0]["Name"] == "trimtab-state"
+    taken[0].close()
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "data").mkdir()
+    (folder / "data" / "filerldb2").write_text("a file where the server needs a folder")
+    with pytest.raises(Unavailable, match=r"not ready[\s\S]*its last lines[\s\S]*filerldb2[\s\S]*hint: .*doctor"):
+        Store(folder).start()
+    assert list((folder / "pids").iterdir()) == []
+
+
+def test_what_a_killed_owner_left_is_ended_by_the_next_and_its_objects_are_there(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from collections.abc import Collection
+from pathlib import Path
+from trimtab.app.embedded.ports import free_ports
+from trimtab.app.embedded.store import Store
+from trimtab.core.errors import Unavailable
+store = Store(Path(sys.argv[1]))
+store.start()
+store.client().put_object(Bucket="trimtab-state", Key="k", Body=b"kept")
+print(store.pid, flush=True)
+time.sleep(600)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    orphan = psutil.Process(int(owner.stdout.readline()))
+    orphan.suspend()  # it cannot follow its owner, as a server in the middle of a long write may not
+    owner.kill()
+    owner.wait()
+    owner.stdout.close()
+    assert orphan.is_running()
+    with Store(tmp_path / "store") as store:
+        assert not orphan.is_running()
+        assert store.client().get_object(Bucket="trimtab-state", Key="k")["Body"].read() == b"kept"

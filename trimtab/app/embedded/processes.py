@@ -24,7 +24,7 @@ from trimtab.app.embedded.files import make_folder, read_json, write_json
 # psutil derives start times from the boot time, which a step of the clock shifts a little; the kernel hands a pid out
 # again only after all others, so two processes of one pid within a second do not happen.
 START_TOLERANCE_SECONDS = 1.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 5.0  # the store needs two, and loses nothing by a kill
 
 # Runs before the command, in its place: a hook between fork and exec may deadlock in a process with threads.
 # The signal comes when the *thread* that started the child ends, so a child is started from one that lives on.
@@ -45,7 +45,7 @@ class Recorded:
     name: str
     pid: int
     started: float
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
 
     def process(self) -> psutil.Process | None:
         """The living process, or None when it ended (another one under its pid is not it)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 # It answers after about a second; after a crash, starts of 5 to 21 s were seen.
 READY_SECONDS = 60.0
+LOG_BYTES = 8 << 20  # a longer log is set aside at the next start, and the one set aside before it goes
+PORTS = "ports.json"
 PROBE = "trimtab-ready-probe"
 STARTS = 3  # another process may take a port between our look and the server's bind
 
@@ -53,6 +56,7 @@ class Store:
         self._credentials = credentials
         self._ports: dict[str, int] = {}
         self._child: Child | None = None
+        self._given_up = threading.Event()
 
     def __enter__(self) -> Self:
         self.start()
@@ -106,33 +110,28 @@ class Store:
             Invalid: If the folder cannot be written or the binary is missing.
             Unavailable: If it is not ready in 60 s; the message holds the end of its log.
         """
+        self._given_up.clear()
         make_folder(self.folder)
+        make_folder(self.folder / "data")
         end_leftovers(self._pids)
         weed.remove_sockets(self._remembered())
-        data = make_folder(self.folder / "data")
         weed.write_configuration(self.folder, self.credentials, self._webhook)
+        _rotate(self.folder / "store.log")
         deadline = time.monotonic() + READY_SECONDS
         for attempt in range(1, STARTS + 1):
-            self._ports = free_ports(weed.SERVERS, self._remembered() if attempt == 1 else None)
-            write_json(self.folder / "ports.json", self._ports)
-            self._child = Child(
-                "store",
-                weed.command(weed.binary(), data, self._ports, self._buckets),
-                pids=self._pids,
-                log=self.folder / "store.log",
-                cwd=self.folder,
-                environ=weed.environ(self.folder, self.credentials),
-            )
-            self._child.start()
+            self._launch(free_ports(weed.SERVERS, self._remembered() if attempt == 1 else None))
             try:
                 self._wait_until_ready(deadline)
-                return self.environment
-            except BaseException as error:
-                port_lost = self._child.exit_code is not None and attempt < STARTS
-                self.stop()
-                if not (isinstance(error, Unavailable) and port_lost):
+                break
+            except Unavailable:
+                port_lost = any(weed.PORT_LOST in line for line in self.last_lines())
+                self._end()
+                if not port_lost or attempt == STARTS:
                     raise
-        raise AssertionError("the last attempt returns or raises")
+            except BaseException:
+                self._end()
+                raise
+        return self.environment
 
     def restart(self) -> None:
         """Start the server again on the same ports after it died: clients keep their address."""
@@ -145,10 +144,12 @@ class Store:
 
     def stop(self) -> None:
         """Stop the server; nothing happens when it does not run."""
-        if self._child is not None:
-            self._child.stop()
-            weed.remove_sockets(self._ports)
-            self._child = None
+        self.give_up()
+        self._end()
+
+    def give_up(self) -> None:
+        """Let a `start` or `restart` that waits in another thread raise Unavailable now."""
+        self._given_up.set()
 
     def last_lines(self, lines: int = 12) -> list[str]:
         """The end of the server's log."""
@@ -182,9 +183,28 @@ class Store:
             client.create_bucket(Bucket=name)
         return name
 
+    def _launch(self, ports: dict[str, int]) -> None:
+        self._ports = ports
+        write_json(self.folder / PORTS, ports)
+        self._child = Child(
+            "store",
+            weed.command(weed.binary(), self.folder / "data", ports, self._buckets),
+            pids=self._pids,
+            log=self.folder / "store.log",
+            cwd=self.folder,
+            environ=weed.environ(self.folder, self.credentials),
+        )
+        self._child.start()
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+            weed.remove_sockets(self._ports)
+            self._child = None
+
     def _remembered(self) -> dict[str, int]:
         """The ports of the last start: an address in a notebook stays right as long as it is free."""
-        ports: dict[str, Any] = read_json(self.folder / "ports.json") or {}
+        ports: dict[str, Any] = read_json(self.folder / PORTS) or {}
         return {name: port for name, port in ports.items() if isinstance(port, int)}
 
     def _wait_until_ready(self, deadline: float) -> None:
@@ -208,9 +228,17 @@ class Store:
                     return
             except (BotoCoreError, ClientError) as error:
                 last = str(error)
-            time.sleep(0.05)
+            if self._given_up.wait(0.05):
+                last = "it was told to stop"
+                break
         log = "\n".join(f"  {line[:200]}" for line in self._child.last_lines())
         raise Unavailable(
             f"the store in {self.folder} was not ready within {READY_SECONDS:.0f} s: {last}\nits last lines:\n{log}",
             f"`trimtab doctor` checks ports, disk and leftovers; the whole log is {self.folder / 'store.log'}",
         )
+
+
+def _rotate(log: Path) -> None:
+    """The log of the starts before stands beside the new one; older ones go."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))

