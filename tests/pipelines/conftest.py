@@ -122,7 +122,7 @@ def pipelines_api() -> Iterator[PipelinesApi]:
             except Refused as refused:
                 self._send(refused.status, refused.body)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - http.server finds its methods by these names
 
         def _send(self, status: int, value: dict[str, Any]) -> None:
             self.send_response(status)

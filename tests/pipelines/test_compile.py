@@ -46,15 +46,19 @@ def test_the_steps_run_in_the_order_of_the_loop(package):
 def test_the_signature_is_the_public_one(spec):
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: value.get("defaultValue") for name, value in inputs.items()} == {
-        **{"model": None, "spec": None, "state": None},
-        **{"objects": [], "reason": "sdk", "run_key": "", "image": "trimtab/pipeline:python"},
+        "model": None,
+        "spec": None,
+        "state": None,
+        "objects": [],
+        "reason": "sdk",
+        "run_key": "",
+        "image": "trimtab/pipeline:python",
     }
 
 
 def test_no_step_is_ever_answered_from_kfps_cache(spec):
     tasks = tasks_of(spec["root"], spec)
-    assert len(tasks) == len(STEPS)
-    assert {name: task["cachingOptions"] for name, task in tasks.items()} == dict.fromkeys(tasks, {})
+    assert {name: task["cachingOptions"] for name, task in tasks.items()} == {name: {} for name in STEPS}
 
 
 def test_every_step_runs_in_the_image_of_the_run(spec):
@@ -147,9 +151,8 @@ def test_the_command_prints_a_line_that_submits_it(tmp_path, pipelines_api):
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path, env=env, capture_output=True)
     (run,) = pipelines_api.runs.values()
-    assert run["runtime_config"]["parameters"] == {
-        **{"model": "NAME", "spec": "kind: ContinuousModel\n", "state": "s3://BUCKET/NAMESPACE"}
-    }
+    parameters = {"model": "NAME", "spec": "kind: ContinuousModel\n", "state": "s3://BUCKET/NAMESPACE"}
+    assert run["runtime_config"]["parameters"] == parameters
     assert run["pipeline_spec"] == YAML(typ="safe").load(path)
 
 
@@ -176,7 +179,7 @@ def test_the_sdk_submits_the_function_with_its_parameters(pipelines_api):
     assert recorded["display_name"] == "bikes-5"
     assert recorded["runtime_config"]["parameters"] == {**ARGUMENTS, "objects": ["s3://landing/a.csv"]}
     tasks = tasks_of(recorded["pipeline_spec"]["root"], recorded["pipeline_spec"])
-    assert {name: task["cachingOptions"] for name, task in tasks.items()} == dict.fromkeys(STEPS, {})
+    assert {name: task["cachingOptions"] for name, task in tasks.items()} == {name: {} for name in STEPS}
     assert [e["display_name"] for e in pipelines_api.experiments.values()] == ["bikes"]
     assert client.get_run(run.run_id).state == "PENDING"
 

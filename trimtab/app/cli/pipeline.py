@@ -11,7 +11,8 @@ from trimtab.adapters import environment
 from trimtab.app.cli import print_json
 
 SUBMIT = """\
-submit it:  python -c '
+submit it:
+python -c '
 import kfp
 kfp.Client(host="http://localhost:8888").create_run_from_pipeline_package("{path}", arguments={{
     "model": "NAME", "spec": open("model.yaml").read(), "state": "s3://BUCKET/NAMESPACE"}})'"""
@@ -43,6 +44,6 @@ def compile_package(output: Path, image: str, manifests: bool, namespace: str, a
     click.echo(f"steps       {', '.join(package.steps)}")
     click.echo(f"image       {package.image}")
     if manifests:
-        click.echo(f"apply it:   kubectl apply -f {package.path}")
+        click.echo(f"apply it:\nkubectl apply -f {package.path}")
     else:
         click.echo(SUBMIT.format(path=package.path))
