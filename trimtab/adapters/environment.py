@@ -84,3 +84,16 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     if "TRIMTAB_CACHE" in env:
         return Path(env["TRIMTAB_CACHE"])
     return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trimtab"
+
+
+def crash_points(environ: Mapping[str, str] | None = None) -> tuple[frozenset[str], Path | None]:
+    """
+    For tests of recovery: where this process kills itself, and the folder of the marks that let each do it only once.
+
+    >>> crash_points({})
+    (frozenset(), None)
+    """
+    env = os.environ if environ is None else environ
+    names = frozenset(name.strip() for name in env.get("TRIMTAB_CRASH_AT", "").split(",") if name.strip())
+    marks = env.get("TRIMTAB_CRASH_MARKS", "")
+    return (names, Path(marks)) if names and marks else (frozenset(), None)
