@@ -210,7 +210,6 @@ def _refuse_size(rows: int, columns: int) -> None:
 
 def _read_csv(path: Path) -> Table:
     """Every cell as text. Rows with too few or too many cells are kept as they stand, with their numbers."""
-    import polars as pl
     import pyarrow as pa
     import pyarrow.csv
 
