@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 CONNECT_SECONDS = 5
-READ_SECONDS = 60  # without a byte; a conditional write under contention took seconds on some stores
+READ_SECONDS = 30  # without a byte; a store that had crashed took up to 21 s for its first answer
 ATTEMPTS = 4  # of one request, by boto3, with its exponential back-off: at most about 7 s of waiting
 CONNECTIONS = 32
 MAX_PUT_BYTES = 5 << 30  # S3's limit of one put
