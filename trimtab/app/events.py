@@ -58,7 +58,7 @@ def parse(body: bytes) -> list[Event]:
 
 
 def _seaweedfs(payload: Mapping[str, Any]) -> list[Event]:
-    if payload["event_type"] not in SEAWEED_CREATES:
+    if _text(payload["event_type"], "event_type") not in SEAWEED_CREATES:
         return []
     path = _text(payload.get("key"), "key")
     message = _mapping(payload.get("message", {}), "message")
