@@ -1,0 +1,34 @@
+"""The KFP signature of select_window: read, call, write."""
+
+import os
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Output
+
+IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+def select_window(
+    model: str,
+    spec: str,
+    state: str,
+    run_key: str,
+    batch: Input[Dataset],
+    window: Output[Dataset],
+):
+    """Choose which rows the candidate learns from and which judge it."""
+    from trimtab.adapters.rows import load_rows
+    from trimtab.adapters.steps import step
+    from trimtab.components.select_window.window import select
+
+    with step("window", model, spec, state, run_key) as run:
+        if run.done is None:
+            data = run.spec.data
+            dataset = run.state.data.dataset(run.decision.dataset)
+            rows = load_rows(run.state, dataset, data, columns=(data.timestamp, data.target))
+            run.conclude(select(rows, run.model, dataset.digest, run.decision.decided_at).model_dump(mode="json"))
+        chosen = run.result
+        run.say(f"{chosen['rows']} rows to learn from, {chosen['holdout_rows']} to be judged on: {chosen['why']}")
+        window.uri = run.uri("window")
+        window.metadata.update(chosen)
