@@ -33,6 +33,7 @@ MAX_DEPTH = 32  # a spec is 7 deep, an estimator's parameters a few more
 
 INTEGER = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
 NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+SURROGATE = re.compile("[\ud800-\udfff]")
 WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -174,6 +175,8 @@ class _Builder:
         value: Any
         if isinstance(event, ScalarEvent):
             value = scalar(event.value) if event.implicit[0] else event.value
+            if SURROGATE.search(event.value):
+                self.refuse(line, "found half of a surrogate pair, which is no character", "write the character itself")
         elif isinstance(event, SequenceStartEvent):
             value = [self.node(item, events, (*path, index)) for index, item in enumerate(_items(events))]
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import (
@@ -21,6 +22,7 @@ from trimtab.core.spec.units import (
     DURATION_PATTERN,
     HOLDOUT_PATTERN,
     S3_PATTERN,
+    Unfit,
     check_cron,
     check_prefix,
     check_time_zone,
@@ -47,7 +49,7 @@ class Section(BaseModel):
 
 def _positive(value: timedelta) -> timedelta:
     if not value:
-        raise ValueError("needs to be longer than 0s")
+        raise Unfit("it is longer than 0s", "write it as 30s, 10m, 6h, 1d or 2w")
     return value
 
 
@@ -58,7 +60,9 @@ def _address(value: str) -> str:
 
 def _metric(value: str) -> str:
     if value not in METRICS:
-        raise ValueError(f"a metric is one of {', '.join(METRICS)}")
+        close = get_close_matches(value.lower(), METRICS, n=1)
+        hint = f"did you mean {close[0]}?" if close else "take one of these"
+        raise Unfit(f"a metric is one of {', '.join(METRICS)}", hint)
     return value
 
 

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.document import Path
 
-HIDDEN = "a value that is not shown, for it may be a secret"
+HIDDEN = "://"  # shown as an address is: not at all
 REFERENCE = "docs/reference/spec.md lists every field"
 
 
@@ -65,7 +65,7 @@ def show(value: object) -> str:
     A found value, short, as YAML writes it. Addresses are not shown, for they may hold a token.
 
     >>> show(None), show("x"), show(True), show({"a": 1}), show("https://x/T0KEN")
-    ('null', "'x'", 'true', 'a mapping with a', 'an address (not shown: it may hold a token)')
+    ('null', "'x'", 'true', 'a mapping with a', 'a value that is not shown, for it may hold a token')
     """
     match value:
         case None:
@@ -73,7 +73,7 @@ def show(value: object) -> str:
         case bool():
             return str(value).lower()
         case str() if "://" in value and not value.startswith("s3://"):
-            return "an address (not shown: it may hold a token)"
+            return "a value that is not shown, for it may hold a token"
         case Mapping():
             return f"a mapping with {', '.join(map(str, list(value)[:5]))}" if value else "an empty mapping"
         case list() | tuple():
@@ -109,7 +109,11 @@ def from_pydantic(error: ValidationError, described_by: Any) -> list[Problem]:
         described_by: The model, or a type that holds models, that the input was validated against.
     """
     problems = []
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for details in errors:
+        inside = any(other["loc"][:-1] == details["loc"] for other in errors)
+        if details["type"] == "too_short" and inside:
+            continue  # pydantic counts only the items that are right
         location = details["loc"][:-1] if details["loc"][-1:] == ("[key]",) else details["loc"]
         message, hint = _explain(details, described_by, location)
         problems.append(Problem(location, message, hint))
@@ -129,16 +133,18 @@ def _explain(details: ErrorDetails, model: Any, location: Path) -> tuple[str, st
             name, known, _moved(model, name) or REFERENCE
         )
     if kind == "missing":
-        return "is missing, and has no default", f"add `{name}: …` under {dotted(location[:-1])}; {REFERENCE}"
+        return "is missing, and has no default", f"add `{name}: …` ({_description(model, location)})"
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", limits["expected"])
         return f"found {show(found)}; it is {_one_of(allowed)}", suggest(str(found), allowed, "take one of these")
     if kind == "value_error":
-        reason = str(limits["error"])
-        close = near(found, re.findall(r"\w+", reason)) if isinstance(found, str) and "one of" in reason else ""
-        return f"found {show(found)}; {reason}", f"did you mean {close}?" if close else f"write {name} that way"
+        return f"found {show(found)}; {limits['error']}", getattr(limits["error"], "hint", REFERENCE)
+    if kind == "string_pattern_mismatch":
+        meaning = _description(model, location)
+        return f"found {show(found)}; it is text that matches {limits['pattern']}", f"{name}: {meaning}"
     if kind in WORDED:
         needed, hint = WORDED[kind]
+        limits = {key: f"{value:g}" if isinstance(value, float) else value for key, value in limits.items()}
         return f"found {show(found)}; it is {needed.format(**limits)}", hint.format(found=found, **limits)
     return f"found {show(found)}; {details['msg'][:1].lower()}{details['msg'][1:]}", REFERENCE
 
@@ -157,7 +163,6 @@ WORDED: dict[str, tuple[str, str]] = {
     "string_type": ("text", 'put quotes around it: "{found}"'),
     "string_too_short": ("text of at least {min_length} characters", "write its name"),
     "string_too_long": ("text of at most {max_length} characters", "shorten it to {max_length} characters"),
-    "string_pattern_mismatch": ("text that matches {pattern}", "write it that way; " + REFERENCE),
     "too_short": ("at least {min_length} long", "add one, or leave the field out"),
     "too_long": ("at most {max_length} long", "shorten it to {max_length}"),
     "tuple_type": ("a list", "write it as [first, second] or as lines that begin with `- `"),
@@ -188,6 +193,14 @@ def _section_at(annotation: Any, path: Path) -> type[BaseModel] | None:
         if path[0] == (field.alias or name):
             return _section_at(field.annotation, path[1:])
     return None
+
+
+def _description(annotation: Any, path: Path) -> str:
+    """What the field at `path` means, as its reference says."""
+    section = _section_at(annotation, path[:-1])
+    fields = section.model_fields.items() if section else ()
+    meanings = [field.description for name, field in fields if path[-1] == (field.alias or name)]
+    return (meanings[0] or "").rstrip(".") if meanings else REFERENCE
 
 
 def _is_section(annotation: Any) -> bool:

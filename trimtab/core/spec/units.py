@@ -16,7 +16,16 @@ S3_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$"
 # What Kubernetes' CronJob takes: no seconds, no @daily, none of croniter's own letters.
 CRON_ITEM = re.compile(r"(\*|\?|[0-9]+(-[0-9]+)?|[a-z]{3}(-[a-z]{3})?)(/[0-9]+)?")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+CRON_HINT = 'write minute hour day month weekday, such as "0 3 * * 1": Mondays at three'
 CRON_NAMES = {*MONTHS, "sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+
+class Unfit(ValueError):
+    """A text that is not such a value: what one is, and the next move."""
+
+    def __init__(self, needed: str, hint: str) -> None:
+        super().__init__(needed)
+        self.hint = hint
 
 
 def parse_duration(value: object) -> timedelta:
@@ -33,10 +42,10 @@ def parse_duration(value: object) -> timedelta:
         return value
     found = re.fullmatch(r"([0-9]{1,12})([smhdw])", value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError("a duration is a whole number and one unit of s, m, h, d, w, such as 30s, 6h or 2w")
+        raise Unfit("a duration is a whole number and one unit of s, m, h, d, w", "write it as 30s, 10m, 6h, 1d or 2w")
     number, unit = int(found[1]), UNITS[found[2]]
     if number > LONGEST / timedelta(**{unit: 1}):
-        raise ValueError("a duration is at most 5200w, a century")
+        raise Unfit("a duration is at most 5200w, a century", "shorten it")
     return timedelta(**{unit: number})
 
 
@@ -66,16 +75,16 @@ def parse_holdout(value: object) -> timedelta | int:
     (5000, 14)
     """
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 10**12:
-        raise ValueError(f"a number needs its unit: `{value} rows`, or a duration such as `2w`")
+        raise Unfit("a number needs its unit", f"write `{value} rows`, or a duration such as 2w")
     rows = re.fullmatch(r"([1-9][0-9]{0,11}) rows?", value) if isinstance(value, str) else None
     if rows is not None:
         return int(rows[1])
     try:
         held_out = parse_duration(value)
     except ValueError as error:
-        raise ValueError("a holdout is a duration such as 2w, or a number of rows such as `5000 rows`") from error
+        raise Unfit("a holdout is a duration or a number of rows", "write it as 2w or as 5000 rows") from error
     if not held_out:
-        raise ValueError("a holdout is longer than nothing: it is what a candidate is judged on")
+        raise Unfit("a holdout is longer than nothing: a candidate is judged on it", "write it as 2w or as 5000 rows")
     return held_out
 
 
@@ -95,7 +104,10 @@ def split_s3(address: str) -> tuple[str, str]:
     ('flights', 'landing/a.csv')
     """
     if not re.fullmatch(S3_PATTERN, address):
-        raise ValueError("an address is s3://BUCKET/KEY, its bucket 3 to 63 of a-z, 0-9, dots and hyphens")
+        raise Unfit(
+            "an address is s3://BUCKET/KEY, its bucket 3 to 63 of a-z, 0-9, dots and hyphens",
+            "write it as s3://my-bucket/landing/",
+        )
     bucket, _, key = address.removeprefix("s3://").partition("/")
     return bucket, key
 
@@ -109,7 +121,7 @@ def check_prefix(address: str) -> str:
     """
     _, prefix = split_s3(address)
     if prefix and not prefix.endswith("/"):
-        raise ValueError(f"a prefix ends with a slash: {address}/ (without it, {address}-old/ would match as well)")
+        raise Unfit(f"a prefix ends with a slash: without it, {address}-old/ would match as well", f"write {address}/")
     return address
 
 
@@ -127,17 +139,17 @@ def check_cron(line: str) -> str:
 
     fields = line.split()
     if len(fields) != 5:
-        raise ValueError(f"a cron line has five fields (minute hour day month weekday), this one has {len(fields)}")
+        raise Unfit(f"a cron line has five fields, this one has {len(fields)}", CRON_HINT)
     for field in fields:
         words = set(re.findall(r"[a-z]+", field.lower()))
         if not all(CRON_ITEM.fullmatch(item) for item in field.lower().split(",")) or words - CRON_NAMES:
-            raise ValueError(f"the cron field {field!r} is not one; take numbers, *, lists, ranges or steps")
+            raise Unfit(f"the cron field {field!r} is not made of numbers, *, lists, ranges and steps", CRON_HINT)
     try:
         croniter(line, datetime(2024, 1, 1, tzinfo=UTC)).get_next()
     except CroniterBadDateError:
-        raise ValueError("no day of the calendar ever matches this cron line") from None
+        raise Unfit("no day of the calendar ever matches this cron line", CRON_HINT) from None
     except (CroniterError, ValueError, KeyError) as error:
-        raise ValueError(f"the cron line is out of range: {error}") from None
+        raise Unfit(f"the cron line is out of range: {error}", CRON_HINT) from None
     return line
 
 
@@ -155,6 +167,6 @@ def check_time_zone(name: str) -> str:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         near = get_close_matches(name, zoneinfo.available_timezones(), n=2, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ", such as Etc/UTC or Europe/Berlin"
-        raise ValueError(f"a time zone is a name of the IANA database{hint}") from None
+        hint = f"did you mean {' or '.join(near)}?" if near else "write one such as Etc/UTC or Europe/Berlin"
+        raise Unfit("a time zone is a name of the IANA database", hint) from None
     return name
