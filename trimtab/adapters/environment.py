@@ -54,7 +54,7 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
         url=env.get("TRIMTAB_URL", ""),
         token=env.get("TRIMTAB_TOKEN", ""),
         pipeline=pipeline(env),
-        backtest=env.get("TRIMTAB_BACKTEST") or Environment.backtest,
+        backtest=backtest(env),
         trusted_types=trusted_types(env),
         spec_folder=env.get("TRIMTAB_SPEC_FOLDER", ""),
         policy_clock=env.get("TRIMTAB_POLICY_CLOCK", "wall"),
@@ -65,6 +65,12 @@ def pipeline(environ: Mapping[str, str] | None = None) -> str:
     """The training pipeline as `module:attribute`; needs no state bucket."""
     env = os.environ if environ is None else environ
     return env.get("TRIMTAB_PIPELINE") or Environment.pipeline
+
+
+def backtest(environ: Mapping[str, str] | None = None) -> str:
+    """What replays files, as `module:attribute`; needs no state bucket."""
+    env = os.environ if environ is None else environ
+    return env.get("TRIMTAB_BACKTEST") or Environment.backtest
 
 
 def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -97,6 +97,25 @@ class Comparison(Record):
         return (theirs - ours) / theirs if theirs > 0 else None
 
 
+class Upload(Record):
+    """One upload of a replay: what intake made of it, and what was decided after it."""
+
+    name: str
+    at: datetime  # the stream's clock: event time of its newest row
+    state: str  # ingested | quarantined | duplicate
+    reason: str = ""  # why it was set aside
+    rows: int = 0  # valid rows
+    decision: Literal["train", "wait", "ignore"]
+    why: str  # one sentence
+
+
+class Backtest(Record):
+    """A replay of files: the comparison, and each upload with the decision after it."""
+
+    comparison: Comparison
+    uploads: tuple[Upload, ...]
+
+
 def pooled(batches: Sequence[BatchScore]) -> float:
     """
     The metric over several batches: the ratio of the sums, so that large batches count for more.
