@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from trimtab.core.comparison import Backtest, Comparison
+    from trimtab.core.ports import Buckets
     from trimtab.core.spec import ContinuousModel
 
 
@@ -52,16 +53,21 @@ def backtest(spec: Path, files: tuple[Path, ...], every: str | None, report: Pat
 
 def read_spec(path: Path) -> tuple[str, ContinuousModel]:
     """The spec's text and the spec, checked, with nothing in it that works only later."""
-    from trimtab.core.spec import load
+    from trimtab.adapters import specs
     from trimtab.core.spec.later import refuse_later
 
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"cannot read the spec {path}: {error}", "`trimtab init FILE` writes one from data") from error
-    model = load(text, str(path))
+    text, model = specs.read(specs.read_file(str(path)), _connect, str(path))
     refuse_later(model)
     return text, model
+
+
+def _connect() -> Buckets:
+    """The store of this folder's platform, for a schema that stands apart from its spec."""
+    from trimtab.adapters.s3 import connect
+    from trimtab.app.settings import settings
+
+    settings()
+    return connect()
 
 
 def function() -> Callable[..., Backtest]:
