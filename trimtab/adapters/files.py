@@ -174,9 +174,10 @@ def _header(path: Path) -> list[str]:
     import csv
 
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             names = next((row for row in csv.reader(file, strict=True) if row), [])
-    except (UnicodeDecodeError, csv.Error) as error:
+        "".join(names).encode()
+    except (UnicodeError, csv.Error) as error:
         raise _unreadable(f"the header is not UTF-8 comma-separated text ({error})") from error
     names = [name.strip() for name in names]
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):

@@ -45,6 +45,10 @@ class Bins:
     def cells(self) -> int:
         return (len(self.values) + 1 if self.edges is None else len(self.edges) + 1) + 1
 
+    def counts(self, column: pl.Series) -> Counts:
+        """Rows by cell."""
+        return np.bincount(self.place(column), minlength=self.cells)
+
     def place(self, column: pl.Series) -> NDArray[np.intp]:
         """The cell of each row."""
         if self.edges is None:

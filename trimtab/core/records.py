@@ -109,9 +109,12 @@ class IntakeOutcome(Record):
     entry: str
     state: Literal["ingested", "quarantined", "duplicate"]
     reason: str = ""  # why it was quarantined, or what it repeats
+    hint: str = ""  # the next move, when it was quarantined
     kind: str = ""  # class of the finding: ok | renamed_column | unit_change | unreadable | wrong_type | ...
     duplicate_of: str = ""  # ledger id
-    partition: Partition | None = None
+    sha256: str = ""  # of the object's bytes; empty when they could not be read
+    profile: str = ""  # digest of profiles/{digest}.json: what the batch looked like before rows were set aside
+    partition: Partition | None = None  # of a quarantined file only its id and what was set aside
     validation: dict[str, Any] = {}  # the ValidationReport
     drift: dict[str, Any] = {}  # the DriftReport; its `verdict` is retrain | wait | fixData
     judgement: Judgement | None = None
