@@ -1,0 +1,201 @@
+"""
+Intake: every object of the source into the ledger once, and each ledger entry to its outcome, one at a time.
+
+Events and the listing meet in the ledger: whoever sees an object version first writes it down, the other finds it
+there. The store's records are read at the start and with each listing; in between this process knows them, because it
+holds the model's lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Literal
+
+from trimtab.adapters.arrivals import entry_of, is_upload, list_source
+from trimtab.adapters.intake import take_in
+from trimtab.adapters.models import Champion, load_champion
+from trimtab.adapters.state import State
+from trimtab.app.clocks import StreamClock
+from trimtab.app.events import Event
+from trimtab.core.errors import Invalid, TrimtabError
+from trimtab.core.observation import in_order
+from trimtab.core.ports import Buckets, Clock, ObjectInfo
+from trimtab.core.records import IntakeOutcome, LedgerEntry, entry_id
+from trimtab.core.spec.model import ContinuousModel
+
+THREADS = 8  # the store takes about twice as many small puts from eight threads as from one
+log = logging.getLogger("trimtab.intake")
+
+
+class Intake:
+    """
+    What has arrived for one model.
+
+    `note` is safe in any thread; all else belongs to the one worker.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        buckets: Buckets,
+        model: ContinuousModel,
+        clock: Clock,
+        trusted_types: tuple[str, ...] = (),
+        spec_folder: str = "",
+    ) -> None:
+        self._state = state
+        self._buckets = buckets
+        self._model = model
+        self._clock = clock
+        self._trusted_types = trusted_types
+        self._spec_folder = spec_folder
+        self._landing = buckets.bucket(model.spec.data.bucket)
+        self._entries: dict[str, LedgerEntry] = {}
+        self._outcomes: dict[str, IntakeOutcome] = {}
+        self._standing: set[str] | None = None  # keys of the source's objects; None before the first listing
+        self._champion: Champion | None = None
+        self._lock = threading.Lock()
+        self.problem = ""  # why the champion cannot judge
+
+    # What is known
+
+    @property
+    def outcomes(self) -> dict[str, IntakeOutcome]:
+        return self._outcomes
+
+    def entries(self) -> dict[str, LedgerEntry]:
+        with self._lock:
+            return dict(self._entries)
+
+    def current(self) -> list[LedgerEntry]:
+        """The ledger without what has been deleted from the source since."""
+        with self._lock:
+            standing = self._standing
+            return [e for e in self._entries.values() if standing is None or e.key in standing]
+
+    def pending(self) -> list[LedgerEntry]:
+        """Seen and not concluded, oldest arrival first."""
+        return in_order(entry for entry in self.entries().values() if entry.id not in self._outcomes)
+
+    # Seeing
+
+    def note(self, events: Iterable[Event]) -> int:
+        """
+        Write down the objects that events tell of, with what the store itself says of them; returns how many were new.
+
+        Raises:
+            Unavailable: If the store does not answer: the sender tries again, or the listing finds them.
+        """
+        new = 0
+        for event in events:
+            if event.bucket != self._landing.name or not is_upload(event.key, self._model):
+                continue
+            # A HEAD even where the event tells an etag: the ledger's size and time are the store's own, so that an
+            # entry is the same whoever wrote it. What was replaced or deleted meanwhile is gone; its successor counts.
+            info = self._landing.head(event.key)
+            if info is not None:
+                new += self._see(info, "webhook")
+        return new
+
+    def reconcile(self) -> int:
+        """
+        Compare the source's listing and the ledger, which others may have written too; returns how many were new.
+
+        Raises:
+            Unavailable: If the store does not answer.
+        """
+        listing = list(list_source(self._buckets, self._model))
+        known = self._state.ledger.entries()
+        self._outcomes = self._state.ledger.outcomes()
+        with self._lock:
+            self._entries = known | self._entries
+            self._standing = {info.key for info in listing}
+        unseen = [info for info in listing if self._id(info) not in self._entries]
+        with ThreadPoolExecutor(THREADS) as pool:
+            new = sum(pool.map(lambda info: self._see(info, "listing"), unseen))
+        if isinstance(self._clock, StreamClock):
+            for outcome in self._outcomes.values():
+                self._advance(outcome)
+        return new
+
+    def _see(self, info: ObjectInfo, via: Literal["webhook", "listing"]) -> bool:
+        namespace, model = self._state.namespace, self._state.model
+        entry = entry_of(info, self._landing.name, namespace, model, via, datetime.now(UTC))
+        with self._lock:
+            if entry.id in self._entries:
+                return False
+        new = self._state.ledger.see(entry)
+        with self._lock:
+            # Where another wrote it first, the next listing brings that one's record; only `via` may differ.
+            self._entries.setdefault(entry.id, entry)
+            if self._standing is not None:
+                self._standing.add(info.key)
+        return new
+
+    def _id(self, info: ObjectInfo) -> str:
+        return entry_id(self._state.namespace, self._state.model, self._landing.name, info.key, info.etag)
+
+    # Taking in
+
+    def take_next(self) -> tuple[LedgerEntry, IntakeOutcome] | None:
+        """
+        Take in the oldest entry that is pending; None when there is none.
+
+        Raises:
+            Unavailable: If the store or the disk fails; nothing is lost, the same call may succeed later.
+        """
+        pending = self.pending()
+        if not pending:
+            return None
+        entry = pending[0]
+        outcome = self._state.ledger.outcome(entry.id) or self._take_in(entry)
+        self._outcomes[entry.id] = outcome
+        self._advance(outcome)
+        return entry, outcome
+
+    def _take_in(self, entry: LedgerEntry) -> IntakeOutcome:
+        champion = self._load_champion()
+        try:
+            return take_in(self._state, self._landing, entry, self._model, champion, self._clock.now())
+        except (TrimtabError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            # Whatever a file can do to a parser: it must not stop the files behind it.
+            log.exception("taking in %s failed", entry.uri)
+            return self._set_aside(
+                entry, "unreadable", f"reading it failed unexpectedly: {type(error).__name__}: {error}"
+            )
+
+    def _set_aside(self, entry: LedgerEntry, kind: str, reason: str) -> IntakeOutcome:
+        return self._state.ledger.conclude(
+            IntakeOutcome(
+                entry=entry.id,
+                state="quarantined",
+                kind=kind,
+                reason=reason,
+                decided_at=self._clock.now(),
+                recorded_at=datetime.now(UTC),
+            )
+        )
+
+    def _load_champion(self) -> Champion | None:
+        """The live champion, loaded once a version; without it uploads are taken in and not judged."""
+        manifest = self._state.registry.manifest()
+        number = manifest.champion if manifest else None
+        if number is None:
+            self._champion = None
+        elif self._champion is None or self._champion.version.number != number:
+            try:
+                self._champion = load_champion(self._state, self._trusted_types, self._spec_folder)
+                self.problem = ""
+            except Invalid as error:
+                self._champion, self.problem = None, f"v{number} cannot judge new rows: {error.message}"
+        return self._champion
+
+    def _advance(self, outcome: IntakeOutcome) -> None:
+        if isinstance(self._clock, StreamClock) and outcome.state == "ingested" and outcome.partition:
+            self._clock.advance(outcome.partition.last or self._clock.now())
