@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -150,6 +151,11 @@ class Decision(Record):
     evidence: dict[str, Any] = {}
     decided_at: datetime
     recorded_at: datetime
+
+
+def run_key(namespace: str, model: str, entries: Iterable[str], training_digest: str, reason: str, number: int) -> str:
+    """A decision's own key: the same whoever computes it, in whichever order the entries come."""
+    return digest(namespace, model, sorted(entries), training_digest, reason, number)
 
 
 class Claim(Record):
