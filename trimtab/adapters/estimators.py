@@ -233,4 +233,6 @@ def _kind(value: object) -> str:
 def _close(word: str, known: Iterable[str]) -> str:
     names = list(dict.fromkeys(known))
     close = get_close_matches(word, names, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(sorted(names)[:12])}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"it has {', '.join(sorted(names)[:12])}" if names else "name one such as sklearn.linear_model:Ridge"
