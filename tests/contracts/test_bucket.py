@@ -99,6 +99,13 @@ def test_a_listing_goes_on_over_its_pages(bucket: Bucket) -> None:
     assert [info.key for info in bucket.list("many/", keys[1000])] == keys[1001:]
 
 
+def test_folders_are_named_once_whatever_stands_in_them(bucket: Bucket) -> None:
+    for key in ("ns/flights/a", "ns/flights/b/c", "ns/flights-eu/a", "ns/file", "other/x/y"):
+        bucket.put(key, b"1")
+    assert sorted(bucket.folders("ns/")) == ["flights", "flights-eu"]
+    assert list(bucket.folders("none/")) == []
+
+
 def test_a_created_object_keeps_its_first_bytes(bucket: Bucket) -> None:
     etag = bucket.create("versions/1", b"first")
     with pytest.raises(Conflict, match="exists"):

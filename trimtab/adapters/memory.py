@@ -103,6 +103,10 @@ class MemoryBucket:
         self._end("list", prefix)
         yield from (info for info in found if info.key > start_after)
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        rests = (info.key.removeprefix(prefix) for info in self.list(prefix))
+        yield from sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
+
     def create(self, key: str, body: bytes) -> str:
         self._begin("create", key)
         with self._lock:

@@ -179,18 +179,23 @@ class S3Bucket:
                 found["Body"].close()
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        arguments: dict[str, Any] = {"Prefix": prefix}
-        if start_after:
-            arguments["StartAfter"] = start_after
+        for page in self._pages(prefix, StartAfter=start_after) if start_after else self._pages(prefix):
+            for found in page.get("Contents", []):
+                modified = found["LastModified"].astimezone(UTC)
+                yield ObjectInfo(found["Key"], _bare(found["ETag"]), found["Size"], modified)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        for page in self._pages(prefix, Delimiter="/"):
+            for found in page.get("CommonPrefixes", []):
+                yield found["Prefix"].removeprefix(prefix).rstrip("/")
+
+    def _pages(self, prefix: str, **arguments: Any) -> Iterator[Any]:
         while True:
             try:
-                page = self._ask(self._client.list_objects_v2, prefix, **arguments)
+                page = self._ask(self._client.list_objects_v2, prefix, Prefix=prefix, **arguments)
             except _Refused as refused:
                 raise translate(refused.__cause__, self.endpoint, self.name, missing_bucket=True) from refused
-            for found in page.get("Contents", []):
-                yield ObjectInfo(
-                    found["Key"], _bare(found["ETag"]), found["Size"], found["LastModified"].astimezone(UTC)
-                )
+            yield page
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]

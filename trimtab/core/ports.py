@@ -66,6 +66,9 @@ class Bucket(Protocol):
         With `start_after`, only keys greater than it.
         """
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands directly under `prefix` (which ends with a slash) and holds keys of its own, by name."""
+
     def create(self, key: str, body: bytes) -> str:
         """
         Put an object that must not exist yet; returns its etag.
