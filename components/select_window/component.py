@@ -24,11 +24,11 @@ def select_window(
 
     with step("window", model, spec, state, run_key) as run:
         if run.done is None:
-            data = run.spec.data
+            data = run.model.spec.data
             dataset = run.state.data.dataset(run.decision.dataset)
             rows = load_rows(run.state, dataset, data, columns=(data.timestamp, data.target))
-            run.conclude(select(rows, run.model, dataset.digest, run.decision.decided_at).model_dump(mode="json"))
+            run.conclude(select(rows, run.model, dataset.digest).model_dump(mode="json", by_alias=True))
         chosen = run.result
-        run.say(f"{chosen['rows']} rows to learn from, {chosen['holdout_rows']} to be judged on: {chosen['why']}")
+        run.say(f"{chosen['rows']} rows to learn from, {chosen['holdoutRows']} to be judged on: {chosen['why']}")
         window.uri = run.uri("window")
         window.metadata.update(chosen)

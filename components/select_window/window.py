@@ -13,7 +13,7 @@ from trimtab.core.window import TrainingWindow
 TICK = timedelta(microseconds=1)
 
 
-def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str, now: datetime) -> TrainingWindow:
+def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str) -> TrainingWindow:
     """
     Choose the window by the spec's strategy, `all` or `fixed`.
 
@@ -21,29 +21,25 @@ def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str, now: dateti
         rows: Event time and target of every row of the dataset.
         model: The spec.
         dataset: Digest of the DatasetVersion the rows are from.
-        now: The policy clock: rows younger than `labels.maturity` do not count.
 
     Raises:
-        Invalid: If no mature labelled row is left, the window holds fewer rows than `window.minRows`, or its rarest
-            class a smaller share than `window.minClassRatio`.
+        Invalid: If no labelled row is left, the window holds fewer rows than `window.minRows`, or its rarest class a
+            smaller share than `window.minClassRatio`.
     """
     data, window = model.spec.data, model.spec.window
     target = rows[data.target]
     missing = target.is_null() | target.is_nan() if target.dtype.is_float() else target.is_null()
-    mature = rows.filter(
-        ~missing & (pl.col(data.timestamp) <= now - data.labels.maturity if data.labels.maturity else ~missing)
-    )
-    if mature.is_empty():
+    known = rows.filter(~missing)
+    if known.is_empty():
         raise Invalid(
-            f"found no row to learn from: {rows.height} rows, {int(missing.sum())} of them without a target"
-            + (f", the others younger than {data.labels.maturity}" if data.labels.maturity else ""),
+            f"found no row to learn from: {rows.height} rows, {int(missing.sum())} of them without a target",
             f"upload rows with a value in {data.target!r}",
         )
-    times = mature[data.timestamp].sort()
+    times = known[data.timestamp].sort()
     oldest, end = times[0], times[-1] + TICK
     cut = _cut(times, model, end)
     start = max(oldest, cut - window.size) if window.strategy == "fixed" and window.size else oldest
-    learned = mature.filter((pl.col(data.timestamp) >= start) & (pl.col(data.timestamp) < cut))
+    learned = known.filter((pl.col(data.timestamp) >= start) & (pl.col(data.timestamp) < cut))
     held_out = int((times >= cut).sum())
     _enough(learned.height, held_out, window, start, cut)
     return TrainingWindow(

@@ -56,7 +56,7 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
         pipeline=pipeline(env),
         backtest=backtest(env),
         trusted_types=trusted_types(env),
-        spec_folder=env.get("TRIMTAB_SPEC_FOLDER", ""),
+        spec_folder=spec_folder(env),
         policy_clock=env.get("TRIMTAB_POLICY_CLOCK", "wall"),
     )
 
@@ -77,6 +77,12 @@ def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The operator's list TRIMTAB_TRUSTED_TYPES: comma-separated import paths."""
     env = os.environ if environ is None else environ
     return tuple(name.strip() for name in env.get("TRIMTAB_TRUSTED_TYPES", "").split(",") if name.strip())
+
+
+def spec_folder(environ: Mapping[str, str] | None = None) -> str:
+    """Where users' own estimator modules lie: TRIMTAB_SPEC_FOLDER, empty for the working directory."""
+    env = os.environ if environ is None else environ
+    return env.get("TRIMTAB_SPEC_FOLDER", "")
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:

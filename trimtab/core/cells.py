@@ -40,7 +40,9 @@ def read(cells: pl.Series, column: Column, *, nullable: bool | None = None) -> C
         column: The schema's entry.
         nullable: Instead of the schema's own (a row without a target is unlabelled, never invalid).
     """
-    text = _text(cells, column)
+    # Numbers and instants that parquet typed already need no detour by text.
+    typed = cells.dtype != pl.String and column.type in ("float", "int", "timestamp")
+    text = cells if typed else _text(cells, column)
     given = cells.is_not_null() & ~cells.is_nan() if cells.dtype.is_float() else text.is_not_null()
     values, problems = READERS[column.type](cells, text, column)
     if column.type in ("float", "int"):
@@ -143,6 +145,8 @@ def _timestamp(cells: pl.Series, text: pl.Series, column: Column) -> tuple[pl.Se
         return instants.dt.cast_time_unit("us"), {}
     if cells.dtype == pl.Date:
         return cells.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), {}
+    if text.dtype != pl.String:
+        text = as_text(text)
     zone = text.str.extract(ZONE, 2)
     naive = text.str.replace(ZONE, "${1}").str.replace("[Tt]", " ").to_frame("c")
     parsed = [pl.col("c").str.to_datetime(form, strict=False, time_unit="us") for form in NAIVE_FORMATS]

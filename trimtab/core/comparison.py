@@ -116,6 +116,25 @@ class Backtest(Record):
     uploads: tuple[Upload, ...]
 
 
+def why_of(reason: str, evidence: dict[str, Any]) -> str:
+    """
+    What started a run, in a few words with the figures that fired it.
+
+    >>> why_of("upload", {"upload": {"newRows": 8645, "minNewRows": 600, "objects": 1}})
+    '8,645 new labelled rows, and 600 start a run'
+    """
+    fired: dict[str, Any] = evidence.get(reason) or {}
+    if reason == "upload":
+        return f"{fired['newRows']:,} new labelled rows, and {fired['minNewRows']:,} start a run"
+    if reason == "schedule":
+        return f"due at {fired['due']} by {fired['cron']} ({fired['timeZone']})"
+    if reason == "trainingDigest":
+        return "the recipe changed: data, window, training or evaluation"
+    if reason == "onDemand":
+        return "somebody asked for it"
+    return f"{evidence.get('newRows', 0):,} new labelled rows"
+
+
 def pooled(batches: Sequence[BatchScore]) -> float:
     """
     The metric over several batches: the ratio of the sums, so that large batches count for more.

@@ -105,7 +105,8 @@ def js_distance(a: Counts | Floats, b: Counts | Floats) -> Floats:
 
 def _shares(counts: Counts | Floats) -> Floats:
     total = counts.sum(axis=-1, keepdims=True)
-    return np.divide(counts, total, out=np.zeros(np.shape(counts), dtype=float), where=total > 0)
+    shares: Floats = np.divide(counts, total, out=np.zeros(np.shape(counts), dtype=float), where=total > 0)
+    return shares
 
 
 def _entropy_terms(p: Floats, middle: Floats) -> Floats:

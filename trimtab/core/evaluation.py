@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.core.bootstrap import Blocks, Interval, blocks_of, difference, interval
+from trimtab.core.curves import Curves, curves
 from trimtab.core.errors import Invalid
 from trimtab.core.metrics import METRICS
 from trimtab.core.records import Record
@@ -60,6 +61,7 @@ class Evaluation(Record):
     champion_metrics: dict[str, Interval]
     difference: dict[str, Interval]
     slices: tuple[SliceResult, ...] = ()
+    curves: Curves | None = None  # of a classifier
     note: str = ""
 
     @property
@@ -77,6 +79,7 @@ class Holdout:
         times: Event times in microseconds since 1970, shape (rows,).
         start: Cut c, where the holdout begins; `end` lies just after its newest row.
         slices: By column, codes (below 0: missing) and names of its values.
+        classes: The target's, in the order of their codes; empty for a regression.
     """
 
     y: Floats
@@ -84,6 +87,7 @@ class Holdout:
     start: datetime
     end: datetime
     slices: Mapping[str, tuple[NDArray[np.intp], Sequence[str]]]
+    classes: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ def evaluate(
         champion_metrics=beside,
         difference=gained,
         slices=_by_slice(holdout, candidate, other, fresh, blocks, policy, seed),
+        curves=curves(holdout.y, candidate, holdout.classes) if holdout.classes else None,
         note=note,
     )
 

@@ -34,12 +34,14 @@ class Past:
         return dict(self.reference.bins) if self.reference else None
 
     def batches(self, span_seconds: float) -> list[Profile]:
-        """All that is known, in batches of about that length, in order of event time, each time once."""
-        parts = [batch for whole in self._all() for batch in whole.batches(max(span_seconds, whole.seconds))]
-        return sorted((part for part in parts if part.first), key=lambda part: part.first.timestamp())  # type: ignore[union-attr]
+        """
+        The past in batches of about that length, in order of event time.
 
-    def _all(self) -> list[Profile]:
-        return [*([self.reference] if self.reference else []), *self.profiles]
+        The reference counts only where nothing else is known: champions learned from the same files.
+        """
+        known = self.profiles or ((self.reference,) if self.reference else ())
+        parts = [batch for whole in known for batch in whole.batches(max(span_seconds, whole.seconds))]
+        return sorted(parts, key=lambda part: int(part.starts[0]))
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,10 @@ def _alike(column: pl.Series, missing: str, data: Data, reference: list[Profile]
     known = [part for part in reference if missing in part.bins]
     if not known:
         return (None, likeness) if likeness >= SIMILAR_NAME or _only_type(missing, data) else None
-    bins = known[0].bins[missing]
-    counts = bins.counts(read.values)
-    distance = min(float(js_distance(counts, part.counts(missing))) for part in known)
+    # Files of the past were counted into the bins of their own time: these cells are counted into each of them.
+    used = {id(part.bins[missing]): part.bins[missing] for part in known}
+    counts = {key: bins.counts(read.values) for key, bins in used.items()}
+    distance = min(float(js_distance(counts[id(part.bins[missing])], part.counts(missing))) for part in known)
     return (distance, likeness) if distance <= ALIKE else None
 
 

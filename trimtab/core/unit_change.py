@@ -120,14 +120,16 @@ def find(frame: pl.DataFrame, timestamp: str, columns: Sequence[str], past: Sequ
     """
     found = []
     middle = frame[timestamp].dt.epoch("s").median()
+    if not isinstance(middle, int | float):
+        return []
+    season = np.array([_same_season(part, float(middle)) for part in past])
     for name in columns:
         numbers = frame[name].cast(pl.Float64).drop_nulls().to_numpy()
-        known = [part for part in past if _has_numbers(part, name)]
-        if len(numbers) < MIN_ROWS or len(known) < MIN_BATCHES or not isinstance(middle, int | float):
+        known = np.array([_has_numbers(part, name) for part in past])
+        if len(numbers) < MIN_ROWS or known.sum() < MIN_BATCHES:
             continue
-        season = np.array([_same_season(part, float(middle)) for part in known])
-        history = np.array([quantiles(part, name) for part in known])
-        change = _compare(name, np.quantile(numbers, QUANTILES), history, season)
+        history = np.array([quantiles(part, name) for part, has in zip(past, known, strict=True) if has])
+        change = _compare(name, np.quantile(numbers, QUANTILES), history, season[known])
         if change:
             found.append(change)
     return found
@@ -139,7 +141,7 @@ def _has_numbers(part: Profile, column: str) -> bool:
 
 def _same_season(part: Profile, middle: float) -> bool:
     """Whether a batch lies whole years, and at least one, before or after the time."""
-    years = (float(np.average(part.starts, weights=part.rows)) - middle) / YEAR_SECONDS
+    years = (float(part.starts.mean()) - middle) / YEAR_SECONDS
     return abs(years) > 0.5 and abs(years - round(years)) * YEAR_SECONDS <= SEASON_SECONDS
 
 

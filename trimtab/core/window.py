@@ -11,7 +11,7 @@ class TrainingWindow(Record):
     """
     The candidate learns from rows with start <= event time < cut and is judged on cut <= event time < end.
 
-    Only labelled, mature rows count. `end` lies a microsecond after the newest of them, so that every interval here is
+    Only labelled rows count. `end` lies a microsecond after the newest of them, so that every interval here is
     half open and a holdout of 2w holds exactly two weeks.
     """
 

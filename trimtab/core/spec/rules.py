@@ -42,7 +42,11 @@ RULES = (
     Rule(("window",), "a fixed window has a size, and no other has", policy.window_sized),
     Rule(("window",), "a dynamic window has two candidates or more, and no other has", policy.window_candidates),
     Rule(("window",), "minClassRatio is at most one over the number of classes", policy.class_ratio_reachable),
-    Rule(("training", "parameters"), "the spec sets seed and threads itself", policy.parameters_free),
+    Rule(
+        ("training", "parameters"),
+        "seed and threads are set by the spec, not among the parameters",
+        policy.parameters_free,
+    ),
     Rule(("evaluation", "primary"), "the primary metric is one of metrics", policy.primary_reported),
     Rule((), "a metric fits the type of the target", policy.metrics_fit_task),
     Rule((), "a threshold lies in its metric's range", policy.floor_in_range),

@@ -1,0 +1,67 @@
+"""The KFP signature of evaluate: read, call, write."""
+
+import os
+
+from kfp import dsl
+from kfp.dsl import ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+def evaluate(
+    model: str,
+    spec: str,
+    state: str,
+    run_key: str,
+    window: Input[Dataset],
+    candidate: Input[Model],
+    refitted: Output[Model],
+    metrics: Output[Metrics],
+    classification: Output[ClassificationMetrics],
+) -> bool:
+    """Judge the candidate beside the champion on rows that neither has seen, and refit it once accepted."""
+    from trimtab.adapters.steps import step
+
+    with step("evaluate", model, spec, state, run_key) as run:
+        trained = run.earlier("train")
+        if run.done is None:
+            from trimtab.adapters import models
+            from trimtab.adapters.rows import load_rows
+            from trimtab.components.evaluate.evaluation import assess, conclusion
+            from trimtab.core.window import TrainingWindow
+
+            data, trust = run.model.spec.data, (run.trusted_types, run.spec_folder)
+            chosen = TrainingWindow.model_validate(run.earlier("window"))
+            rows = load_rows(run.state, run.state.data.dataset(chosen.dataset), data, chosen.start, chosen.end)
+            champion = models.load_champion(run.state, *trust)
+            fitted = models.load_artifact(run.state, trained["artifact"], run.model.spec.training.estimator, *trust)
+            found = assess(rows, run.model, chosen, fitted, champion)
+            artifact, reference = trained["artifact"], ""
+            if found.evaluation.accepted:
+                artifact = models.store_artifact(run.state, found.pipeline, run.trusted_types)
+                reference = models.put_reference(run.state, found.pipeline, found.learned, data)
+            run.conclude(conclusion(found, artifact, reference, data))
+        evaluation = run.result["evaluation"]
+        accepted = evaluation["state"] != "rejected"
+        if not accepted:
+            run.end_run(
+                state="rejected",
+                reason=evaluation["reason"],
+                training_seconds=trained["seconds"] + run.result["seconds"],
+                fits=trained["fits"] + run.result["fits"],
+            )
+        run.say(f"{'accepted' if accepted else 'rejected'}: {evaluation['reason']}")
+        refitted.uri = run.state.uri(run.state.layout.artifact(run.result["artifact"]))
+        refitted.metadata.update({"digest": run.result["artifact"], "accepted": accepted})
+        metrics.uri = run.uri()
+        for name, interval in evaluation["candidate"].items():
+            if interval["point"] is not None:
+                metrics.log_metric(name, interval["point"])
+        classification.uri = run.uri()
+        curves = evaluation["curves"]
+        if curves is not None:
+            classification.log_confusion_matrix(curves["classes"], curves["confusion"])
+            if curves["roc"]:
+                classification.log_roc_curve(*(list(axis) for axis in zip(*curves["roc"], strict=True)))
+        return accepted

@@ -1,0 +1,34 @@
+"""The KFP signature of register: read, call, write."""
+
+import os
+
+from kfp import dsl
+from kfp.dsl import HTML, Input, Model, Output
+
+IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+def register(
+    model: str,
+    spec: str,
+    state: str,
+    run_key: str,
+    refitted: Input[Model],
+    version: Output[Model],
+    card: Output[HTML],
+):
+    """Write the model version, move the alias it earned, conclude the run."""
+    from trimtab.adapters.steps import step
+
+    with step("register", model, spec, state, run_key) as run:
+        if run.done is None:
+            from trimtab.components.register.registration import register_run
+
+            run.conclude(register_run(run))
+        ended = run.result
+        run.say(f"{ended['state']}: {ended['reason']}")
+        if ended["version"] is not None:
+            version.uri = run.state.uri(run.state.layout.numbered("versions", ended["version"]))
+            card.uri = run.state.uri(run.state.layout.card(ended["card"]))
+        version.metadata.update(ended)

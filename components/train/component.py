@@ -1,0 +1,44 @@
+"""The KFP signature of train: read, call, write."""
+
+import os
+
+from kfp import dsl
+from kfp.dsl import Dataset, Input, Model, Output
+
+IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+def train(
+    model: str,
+    spec: str,
+    state: str,
+    run_key: str,
+    window: Input[Dataset],
+    candidate: Output[Model],
+):
+    """Fit the estimator on the window and store the artifact."""
+    from trimtab.adapters.steps import step
+
+    with step("train", model, spec, state, run_key) as run:
+        if run.done is None:
+            from trimtab.adapters import crash, estimators
+            from trimtab.adapters.models import store_artifact
+            from trimtab.adapters.rows import load_rows
+            from trimtab.components.train.training import fit
+            from trimtab.core.window import TrainingWindow
+
+            chosen = TrainingWindow.model_validate(run.earlier("window"))
+            dataset = run.state.data.dataset(chosen.dataset)
+            rows = load_rows(run.state, dataset, run.model.spec.data, chosen.start, chosen.cut)
+            estimator = estimators.build(run.model.spec.training, run.spec_folder)
+            run.say(f"fitting {run.model.spec.training.estimator} on {chosen.rows} rows")
+            crash.point("mid-fit")
+            fitted = fit(rows, run.model, chosen, estimator)
+            digest = store_artifact(run.state, fitted.pipeline, run.trusted_types)
+            crash.point("after-artifact")
+            run.conclude({"artifact": digest, "rows": fitted.rows, "seconds": fitted.seconds, "fits": 1})
+        trained = run.result
+        run.say(f"fitted on {trained['rows']} rows in {trained['seconds']:.1f} s: artifact {trained['artifact'][:12]}")
+        candidate.uri = run.state.uri(run.state.layout.artifact(trained["artifact"]))
+        candidate.metadata.update(trained)

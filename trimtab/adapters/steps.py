@@ -1,0 +1,147 @@
+"""
+What every step of the training pipeline stands in: the state opened, the spec read, its earlier conclusion found.
+
+A step that concluded once is done: repeated after a crash, or in the next attempt of the run, it returns at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from trimtab.adapters import environment, s3, specs
+from trimtab.adapters.state import State
+from trimtab.adapters.state.state import wall_clock
+from trimtab.core.errors import Conflict, Fenced, Invalid, NotFound, Unavailable
+from trimtab.core.ports import Buckets
+from trimtab.core.records import Decision, Outcome
+from trimtab.core.spec.model import ContinuousModel
+
+# What may go well when the same step is tried again. Everything else is wrong with the data, the spec or the code.
+TRANSIENT = (Unavailable, Conflict, Fenced, OSError, MemoryError)
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass
+class Step:
+    """One step of one run. `done` is what it concluded earlier, None when it has not."""
+
+    name: str
+    model: ContinuousModel
+    spec_text: str
+    buckets: Buckets
+    state: State
+    run_key: str
+    done: dict[str, Any] | None
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The decision this run executes. Raises NotFound when there is none by the run key."""
+        for decision in self.state.decisions.all():
+            if decision.run_key == self.run_key:
+                return decision
+        raise NotFound(
+            f"found no decision with run key {self.run_key[:12]} for {self.state.model}",
+            "start runs with an empty run_key, or with the one that the decision holds",
+        )
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the step concluded, now or earlier."""
+        assert self.done is not None, f"step {self.name} has not concluded"
+        return self.done
+
+    def conclude(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep what the step concluded; where another attempt concluded first, that counts."""
+        self.done = self.state.data.put_step(self.run_key, self.name, value)
+        return self.done
+
+    def earlier(self, step: str) -> dict[str, Any]:
+        """What an earlier step of this run concluded. Raises NotFound when it has not."""
+        found = self.state.data.step(self.run_key, step)
+        if found is None:
+            raise NotFound(f"step {self.name} needs what {step} concluded, and it has not", "run the whole pipeline")
+        return found
+
+    def uri(self, step: str = "") -> str:
+        """The s3:// address of a step's conclusion: of this step, or of another."""
+        return self.state.uri(self.state.layout.step(self.run_key, step or self.name))
+
+    def end_run(self, **outcome: Any) -> Outcome:
+        """Conclude the decision; the first outcome counts. Takes Outcome's fields but those every step knows."""
+        return self.state.decisions.conclude(
+            Outcome(
+                number=self.decision.number,
+                run_key=self.run_key,
+                decided_at=self.decision.decided_at,
+                recorded_at=self.now(),
+                **outcome,
+            )
+        )
+
+    @property
+    def trusted_types(self) -> tuple[str, ...]:
+        return environment.trusted_types()
+
+    @property
+    def spec_folder(self) -> str:
+        return environment.spec_folder()
+
+    @staticmethod
+    def now() -> datetime:
+        """The wall clock, for `recorded_at` only."""
+        return wall_clock()
+
+    @staticmethod
+    def say(line: str) -> None:
+        """One line for the run's log."""
+        print(line, flush=True)
+
+
+@contextmanager
+def step(name: str, model: str, spec: str, state: str, run_key: str) -> Iterator[Step]:
+    """
+    Run one step's body.
+
+    What cannot go well by repeating is written down as the run's `failure` before it is raised, so that nobody tries
+    again; what may, is only raised.
+
+    Args:
+        name: Under which its conclusion is kept.
+        model: Name of the ContinuousModel.
+        spec: Its YAML text or s3:// address.
+        state: `s3://BUCKET/NAMESPACE`.
+        run_key: Of the decision; empty only for the step that makes the decision.
+    """
+    opened = None
+    try:
+        buckets = s3.connect()
+        opened = State.open(buckets, state, model)
+        text, parsed = specs.fetch(spec, lambda: buckets)
+        if parsed.name != model:
+            raise Invalid(f"the run is for {model}, and its spec describes {parsed.name}", "start it with one name")
+        _limit_threads(parsed.spec.training.threads)
+        done = opened.data.step(run_key, name) if run_key else None
+        yield Step(name, parsed, text, buckets, opened, run_key, done)
+    except TRANSIENT:
+        raise
+    except Exception as error:
+        if opened is not None and run_key:
+            opened.data.put_step(run_key, "failure", failure(name, error))
+        raise
+
+
+def failure(name: str, error: Exception) -> dict[str, Any]:
+    """What is kept of an error that repeating would only repeat."""
+    return {"step": name, "permanent": True, "error": f"{type(error).__name__}: {error}"}
+
+
+def _limit_threads(threads: int) -> None:
+    """Before NumPy and scikit-learn are imported, which read these once."""
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
