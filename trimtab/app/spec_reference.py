@@ -1,0 +1,137 @@
+"""The spec's JSON Schema for editors, and its reference page, both from the one pydantic model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from trimtab.core.metrics import METRICS
+from trimtab.core.spec.later import LATER
+from trimtab.core.spec.problems import dotted
+from trimtab.core.spec.rules import RULES
+from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN, format_duration
+
+INTRODUCTION = """\
+# ContinuousModel
+
+Generated from `trimtab/core/spec`; `trimtab check -f model.yaml` says all of this of your own file, with lines.
+An editor that knows YAML completes and checks it with this first line:
+
+```yaml
+# yaml-language-server: $schema=docs/reference/continuousmodel.schema.json
+```
+
+A *duration* is a whole number and one unit of `s`, `m`, `h`, `d`, `w`: `30s`, `6h`, `2w`. The text is YAML 1.2: `no`
+and `on` are text, and a name that looks like a number needs quotes. Fields without a default must be given; any other
+key is refused.
+"""
+
+
+class _WrittenDefaults(GenerateJsonSchema):
+    """Durations that are defaults stand as a user writes them, not as ISO 8601."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """JSON Schema of the document, with a description of every field and without pydantic's titles."""
+    schema = model.model_json_schema(by_alias=True, schema_generator=_WrittenDefaults)
+    sections = [schema, *schema["$defs"].values()]
+    for section in sections:
+        section["description"] = " ".join(section["description"].split())
+    for section in sections:
+        for field in section.get("properties", {}).values():
+            field.pop("title", None)
+            if "$ref" in field:  # pydantic leaves out a description that repeats the section's own
+                field.setdefault("description", schema["$defs"][_reference(field)[0]]["description"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def markdown(schema: dict[str, Any]) -> str:
+    """The reference page of a JSON Schema from `json_schema`: a table a section, then rules, then what comes later."""
+    parts = [INTRODUCTION]
+    for path, section in _sections(schema, schema, ""):
+        parts.append(f"## {path or 'the document'}\n\n{section['description']}\n")
+        fields = section.get("properties", {})
+        if fields:
+            rows = [_row(name, field, section, schema, path) for name, field in fields.items()]
+            parts.append("\n".join(["| field | type | default | meaning |", "| --- | --- | --- | --- |", *rows]) + "\n")
+    rules = [f"- `{dotted(('spec', *rule.path))}`: {rule.says}." for rule in RULES]
+    parts.append("\n".join(["## What must hold between fields\n", *rules]) + "\n")
+    later = [f"- `{dotted(one.path)}`: {one.what}. Until then: {one.hint}." for one in LATER]
+    parts.append("\n".join(["## Accepted, and refused at use in this version\n", *later]) + "\n")
+    return "\n".join(parts)
+
+
+def _sections(schema: dict[str, Any], section: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every section with its path, from the outside in."""
+    yield path, section
+    for name, field in section.get("properties", {}).items():
+        reference, below = _reference(field)
+        if reference:
+            inner = f"{path}.{name}" if path else name
+            yield from _sections(schema, schema["$defs"][reference], inner + below)
+
+
+def _reference(field: dict[str, Any]) -> tuple[str, str]:
+    """The section that a field holds, if it does, and how its path goes on: a list's `[]`, a mapping's `.NAME`."""
+    for option in (field, *field.get("anyOf", ())):
+        if "$ref" in option:
+            return option["$ref"].rpartition("/")[2], ""
+        for key, below in (("items", "[]"), ("additionalProperties", ".NAME")):
+            inner = option.get(key)
+            if isinstance(inner, dict) and "$ref" in inner:
+                return inner["$ref"].rpartition("/")[2], below
+    return "", ""
+
+
+def _row(name: str, field: dict[str, Any], section: dict[str, Any], schema: dict[str, Any], path: str) -> str:
+    default = "**required**" if name in section.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
+    reference, below = _reference(field)
+    if reference:
+        inner = f"{path}.{name}{below}" if path else name
+        anchor = "".join(letter for letter in inner.lower() if letter.isalnum() or letter in "-_")
+        holds = {"": "section", "[]": "list of sections", ".NAME": "section by name"}[below]
+        kind = f"[{holds}](#{anchor})"
+        if isinstance(field.get("default"), dict):
+            default = "its own defaults"
+    else:
+        kind = " or ".join(_kind(option) for option in field.get("anyOf", (field,)) if option.get("type") != "null")
+    return f"| `{name}` | {kind} | {default} | {field['description']} |"
+
+
+def _kind(field: dict[str, Any]) -> str:
+    """A type in words, with its limits."""
+    if field.get("enum") == list(METRICS):
+        return "[metric](metrics.md)"
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field.get("pattern") in (DURATION_PATTERN, HOLDOUT_PATTERN):
+        return "duration" if field["pattern"] == DURATION_PATTERN else "duration, or `N rows`"
+    match field.get("type"):
+        case "array":
+            return f"list of {_kind(field['items'])}"
+        case "object":
+            inner = field.get("additionalProperties")
+            return f"mapping of {_kind(inner)}" if isinstance(inner, dict) else "mapping"
+        case "string" if str(field.get("pattern", "")).startswith("^s3://"):
+            return "s3:// address"
+        case "string":
+            return "text"
+        case other:
+            words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`"}
+            return words.get(str(other), "any value") + _limits(field)
+
+
+def _limits(field: dict[str, Any]) -> str:
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    limits = [f"{word} {field[key]}" for key, word in words.items() if key in field]
+    return f", {', '.join(limits)}" if limits else ""
