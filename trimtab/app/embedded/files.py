@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from trimtab.core.errors import Invalid, Unavailable
+
+# Data, state and a run's temporary files; a store on a full disk refuses every write.
+LEAST_FREE_BYTES = 256 << 20
 
 
 def make_folder(folder: Path) -> Path:
@@ -26,6 +30,16 @@ def make_folder(folder: Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Invalid(f"the folder {folder} cannot be written", "run trimtab in a folder that you may write")
     return folder
+
+
+def require_space(folder: Path) -> None:
+    """Raises Unavailable if the disk under the folder is about to be full."""
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE_BYTES:
+        raise Unavailable(
+            f"found {free >> 20} MB free on the disk of {folder}, needed at least {LEAST_FREE_BYTES >> 20} MB",
+            "free some space, or run trimtab in a folder on another disk",
+        )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -126,3 +126,8 @@ def remove_sockets(ports: Mapping[str, int]) -> None:
     for server in SERVERS:
         if server in ports:
             Path(f"/tmp/seaweedfs-{server}-grpc-{ports[server] + GRPC_OFFSET}.sock").unlink(missing_ok=True)  # noqa: S108
+
+
+def version() -> str:
+    """Of the server, as its wheel says."""
+    return f"{PACKAGE} {metadata.version(PACKAGE)}"

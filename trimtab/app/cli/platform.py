@@ -1,0 +1,207 @@
+"""`trimtab up`, `down` and `doctor`: the platform on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+import psutil
+
+from trimtab.app.cli import print_json
+from trimtab.app.settings import FOLDER
+from trimtab.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from trimtab.app.embedded.platform import Platform
+
+REFRESH_SECONDS = 0.25
+DOWN_SECONDS = 60.0
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+class Stopped(BaseException):
+    """Ctrl-C, SIGTERM or SIGHUP arrived: stop everything, once."""
+
+
+@click.command(epilog="Example:  trimtab up -f model.yaml")
+@click.option("-f", "--file", "spec", required=True, type=click.Path(path_type=Path), help="The model's YAML.")
+@click.option("--port", type=click.IntRange(1024, 65535), help="Of the listener; by default a free one, remembered.")
+@click.option(
+    "--listing",
+    "listing_seconds",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds between two listings of the source, which find what no event told of.",
+)
+def up(spec: Path, port: int | None, listing_seconds: float) -> None:
+    """
+    Start the platform in this folder: store, listener, training.
+
+    It runs until Ctrl-C, SIGTERM or `trimtab down`, and leaves data and state under .trimtab for the next time.
+    """
+    from trimtab.app.embedded.platform import Platform
+
+    _log_to(_say)
+    platform = Platform(Path.cwd(), spec, port=port, listing_seconds=listing_seconds, tell=_say)
+    with _signals_stop():
+        try:
+            platform.start()
+            _show(platform)
+        except Stopped:
+            _say("stopping")
+        finally:
+            platform.stop()
+    _say("stopped; data and state are kept in .trimtab")
+
+
+@click.command(epilog="Example:  trimtab down")
+def down() -> None:
+    """Stop what `up` started in this folder, or end what it left if it was killed."""
+    from trimtab.adapters.kfp import LocalLauncher
+    from trimtab.app.embedded.lock import FolderLock, holder
+    from trimtab.app.embedded.processes import end_leftovers
+
+    folder = _folder()
+    who = holder(folder)
+    process = who.process.process() if who else None
+    if who is not None and process is not None:
+        _stop(process, str(who))
+        return
+    if not folder.is_dir():
+        click.echo(f"nothing runs here: there is no {folder}")
+        return
+    with FolderLock(folder):
+        ended = [f"{entry.name} (process {entry.pid})" for entry in end_leftovers(folder / "pids")]
+        launcher = LocalLauncher(folder / "runs", "")
+        for run in launcher.leftovers():
+            launcher.stop(run)
+            ended.append(f"run {run}")
+    click.echo(f"ended what a killed platform left: {', '.join(ended)}" if ended else "nothing runs here")
+
+
+@click.command(epilog="Example:  trimtab doctor")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Check this machine, the store and the state; exit code 1 if something fails."""
+    from dataclasses import asdict
+
+    from trimtab.app.embedded.checkup import check_all
+
+    checks = []
+    for check in check_all(_folder()):
+        checks.append(check)
+        if not as_json:
+            click.echo(f"{click.style(f'{check.level:4}', fg=COLOURS[check.level])}  {check.name:18}  {check.found}")
+            if check.hint:
+                click.echo(f"{'':26}hint: {check.hint}")
+    failed = [check for check in checks if check.level == "fail"]
+    if as_json:
+        print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
+    context.exit(1 if failed else 0)
+
+
+def _stop(process: psutil.Process, who: str) -> None:
+    process.terminate()
+    begun = time.monotonic()
+    told = False
+    while time.monotonic() - begun < DOWN_SECONDS:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(timeout=0.5)
+            click.echo(f"stopped {who}")
+            return
+        if not told and time.monotonic() - begun > 2:
+            click.echo("stopping: the loop, the run that goes on, the store", err=True)
+            told = True
+    raise Unavailable(
+        f"{who} did not stop within {DOWN_SECONDS:.0f} s",
+        f"`kill -9 {process.pid}`, then `trimtab down` again ends what it leaves; nothing is lost",
+    )
+
+
+def _show(platform: Platform) -> None:
+    """Print the addresses, then changes for as long as it runs; on a terminal how things stand below them."""
+    from trimtab.app.cli import live
+
+    addresses = {
+        "uploads": platform.model.spec.data.source,
+        "S3": platform.store.endpoint,
+        "listener": platform.environment.url,
+        "settings": f"{FOLDER}/env",
+    }
+    on_terminal = sys.stdout.isatty()
+    if not on_terminal:
+        for name, address in addresses.items():
+            _say(f"{name:9} {address}")
+    _say(f"{platform.model.name} is ready; `trimtab status` in this folder shows how it stands")
+    before = None
+    with contextlib.ExitStack() as stack:
+        draw: Callable[[object], None] = lambda block: None  # noqa: E731
+        if on_terminal:
+            from rich.live import Live
+
+            display = stack.enter_context(Live(refresh_per_second=4, redirect_stdout=True, redirect_stderr=True))
+            draw = display.update  # type: ignore[assignment]
+        while True:
+            status = platform.loop.snapshot()
+            for line in live.changes(before, status):
+                _say(line)
+            if on_terminal:
+                draw(live.panel(status, addresses))
+            before = status
+            time.sleep(REFRESH_SECONDS)
+
+
+def _say(line: str) -> None:
+    """One line with the time of day; `print`, because rich's display takes standard output over."""
+    print(f"{datetime.now().astimezone():%H:%M:%S}  {line}", flush=True)
+
+
+def _log_to(tell: Callable[[str], None]) -> None:
+    """Warnings of the library become lines of the same form."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(record.getMessage())
+
+    log = logging.getLogger("trimtab")
+    log.addHandler(Handler(logging.WARNING))
+    log.propagate = False
+
+
+@contextlib.contextmanager
+def _signals_stop() -> Iterator[None]:
+    """The first signal raises Stopped in the main thread, later ones are ignored: stopping is not interrupted."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped
+
+    # What was ignored stays so: `nohup trimtab up &` outlives its terminal.
+    former = {each: signal.signal(each, stop) for each in signals if signal.getsignal(each) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+
+def _folder() -> Path:
+    """The nearest `.trimtab`, here or above; the one that `up` would make when there is none."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    return here / FOLDER
