@@ -1,0 +1,191 @@
+"""
+Observe, decide, apply: the one place where a verdict takes effect.
+
+Each call looks at everything afresh, so that nothing depends on what an earlier call, or an earlier process, got done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+
+from trimtab.adapters import crash
+from trimtab.adapters.arrivals import assemble, list_source
+from trimtab.adapters.estimators import code_digest
+from trimtab.adapters.requests import Requests
+from trimtab.adapters.state import State
+from trimtab.app.chronicle import Chronicle
+from trimtab.app.clocks import WallClock
+from trimtab.app.execution import Executor
+from trimtab.app.intake import Intake
+from trimtab.app.status import Held, Seen, Status, status_of
+from trimtab.core.observation import observe
+from trimtab.core.ports import Buckets, Clock, RunPhase
+from trimtab.core.records import Claim, Decision, ModelVersion, run_key
+from trimtab.core.spec.digests import training_digest
+from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.trigger import decide
+from trimtab.core.triggering import Ignore, Observed, Policy, StartRun, Verdict, Wait
+
+LIVE = (RunPhase.PENDING, RunPhase.RUNNING)
+
+
+@dataclass
+class Controller:
+    """Decides for one model, and executes what it decided; used by the one worker."""
+
+    state: State
+    buckets: Buckets
+    model: ContinuousModel
+    spec: str  # digest of the spec's text in the state
+    clock: Clock
+    wall: Callable[[], datetime]
+    intake: Intake
+    executor: Executor
+    chronicle: Chronicle
+    requests: Requests
+    spec_folder: str = ""
+
+    def __post_init__(self) -> None:
+        self._policy = Policy(self.model.name, self.model.spec.triggers, self.model.spec.suspend)
+        self._current: tuple[Decision, Claim] | None = None  # being executed by this process, as far as it knows
+        self._held: Held | None = None
+
+    @property
+    def executing(self) -> bool:
+        return self._current is not None
+
+    def run_goes_on(self) -> bool:
+        """Whether the run that goes on still goes on, by the launcher alone: the store is asked nothing."""
+        if self._current is None:
+            return False
+        status = self.executor.launcher.look_up(self._current[1].run_id)
+        return status is not None and status.phase in LIVE
+
+    def forget(self) -> None:
+        """Another process may have acted: believe nothing that was read before."""
+        self._current = None
+
+    def hold(self) -> None:
+        """Renew the claim on what is being executed. Raises Fenced when another took it."""
+        if self._current is not None:
+            self.executor.renew(self._current[1])
+
+    def interrupt(self) -> None:
+        """The platform stops cleanly: end the run that goes on; it is tried again at the next start."""
+        if self._current is not None:
+            self.executor.interrupt(*self._current)
+            self._current = None
+
+    def advance(self) -> Verdict | None:
+        """
+        Bring on the open decision, or make one; returns the verdict, None while a decision is open.
+
+        Raises:
+            Unavailable: If the store or the launcher does not answer: call again.
+            Conflict: If another wrote first: call again.
+            Fenced: If another process works for this model now.
+        """
+        decisions = self.state.decisions.all()
+        open_decision = self._execute(decisions)
+        results = self.state.decisions.outcomes()
+        self.chronicle.decisions(decisions, results)
+        self.chronicle.promotions(self.state.registry.manifests())
+        observed = self._observe(decisions)
+        verdict = decide(self._policy, observed, self.clock.now())
+        if isinstance(verdict, StartRun):
+            self._start(verdict, observed, len(decisions) + 1)
+        elif open_decision is None or observed.arrivals or observed.requests:
+            # That it waits for the run that goes on is news only where something does wait.
+            self.chronicle.verdict(verdict)
+        self._held = _held(verdict) if open_decision is None else None
+        return verdict
+
+    def _execute(self, decisions: list[Decision]) -> Decision | None:
+        """The decision that is open, brought on by what comes next; None when none is."""
+        results = self.state.decisions.outcomes()
+        self._current = None
+        for decision in decisions:
+            if decision.number in results or decision.reason == "sdk":
+                continue
+            claim = self.executor.advance(decision)
+            if self.state.decisions.outcome(decision.number) is not None:
+                continue
+            self._current = (decision, claim) if claim is not None and claim.retry_after is None else None
+            return decision
+        return None
+
+    def _observe(self, decisions: list[Decision]) -> Observed:
+        labels = self.model.spec.data.labels
+        return observe(
+            entries=self.intake.current(),
+            outcomes=self.intake.outcomes,
+            decisions=decisions,
+            results=self.state.decisions.outcomes(),
+            champion=self._champion(),
+            requests=self.requests.ids(),
+            training_digest=self._training_digest(),
+            maturity=labels.maturity,
+            wall=self.wall(),
+            wall_is_policy=isinstance(self.clock, WallClock),
+        )
+
+    def _start(self, verdict: StartRun, observed: Observed, number: int) -> None:
+        """Write the decision down, and start its run."""
+        dataset = assemble(self.state, list_source(self.buckets, self.model), self.model, self.buckets)
+        state, recipe = self.state, observed.training_digest
+        decision = state.decisions.propose(
+            Decision(
+                number=number,
+                reason=verdict.reason,
+                entries=verdict.entries,
+                dataset=dataset.digest,
+                training_digest=recipe,
+                spec=self.spec,
+                run_key=run_key(state.namespace, state.model, verdict.entries, recipe, verdict.reason, number),
+                evidence=verdict.evidence,
+                decided_at=self.clock.now(),
+                recorded_at=self.wall(),
+            )
+        )
+        crash.point("after-decision")
+        claim = self.executor.advance(decision)
+        self._current = (decision, claim) if claim is not None else None
+        self.chronicle.verdict(verdict)
+        self.chronicle.decisions([decision], {})
+
+    def _champion(self) -> ModelVersion | None:
+        manifest = self.state.registry.manifest()
+        return self.state.registry.version(manifest.champion) if manifest and manifest.champion else None
+
+    def _training_digest(self) -> str:
+        """Read each time: the user's own estimator may be edited while the platform runs."""
+        code = code_digest(self.model.spec.training, self.spec_folder)
+        return training_digest(self.model, code, version("scikit-learn"))
+
+    def status(self, problems: tuple[str, ...] = ()) -> Status:
+        """How the model stands, by what was read last and the store's newest records."""
+        return status_of(
+            Seen(
+                model=self.model.name,
+                seen=len(self.intake.entries()),
+                outcomes=self.intake.outcomes,
+                decisions=self.state.decisions.all(),
+                results=self.state.decisions.outcomes(),
+                manifest=self.state.registry.manifest(),
+                champion=self._champion(),
+                claim=self._current[1] if self._current else None,
+                held=self._held,
+                problems=problems,
+            )
+        )
+
+
+def _held(verdict: Verdict) -> Held | None:
+    if isinstance(verdict, Ignore):
+        return Held("ignored", verdict.reason, None, "policy")
+    if isinstance(verdict, Wait):
+        return Held("waiting", verdict.reason, verdict.until, verdict.clock)
+    return None

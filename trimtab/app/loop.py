@@ -1,0 +1,150 @@
+"""
+One model's loop in this process: a listener, and a worker that acts for as long as it holds the model's lease.
+
+Nothing lives only in memory: stop it or kill it at any moment, and the next start goes on from the state.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from trimtab.adapters.environment import Environment
+from trimtab.adapters.requests import Requests
+from trimtab.adapters.state import State
+from trimtab.app.chronicle import Chronicle
+from trimtab.app.clocks import WallClock, clock_of
+from trimtab.app.controller import Controller
+from trimtab.app.events import Event
+from trimtab.app.execution import Executor
+from trimtab.app.intake import Intake
+from trimtab.app.listener import Listener
+from trimtab.app.status import Status
+from trimtab.app.worker import Worker
+from trimtab.core.ports import Buckets, Clock, RunLauncher
+from trimtab.core.spec.later import refuse_later
+from trimtab.core.spec.model import ContinuousModel
+
+LISTING_SECONDS = 5.0  # what no event told of is found by then
+log = logging.getLogger("trimtab.loop")
+
+
+class Loop:
+    """
+    Listens, takes in, decides and has runs executed for one model, from `start` to `stop`.
+
+    Args:
+        model: The spec, its schema in place.
+        spec_text: Its text: what a run is started with.
+        environment: State bucket, namespace, the listener's token.
+        buckets: The store.
+        launcher: Executes runs.
+        clock: The policy clock; None: the one that the environment names.
+        host, port: Of the listener; port 0 takes a free one.
+        listing_seconds: How often the source is listed.
+        owner: Unique among living processes. The same name after a restart spares the wait for the old lease's end,
+            so give one only where nothing else can run under it.
+        tell: Is told of what goes wrong and comes right again, in one line.
+
+    Raises:
+        Invalid: If the spec uses a field whose behaviour comes later.
+    """
+
+    def __init__(
+        self,
+        model: ContinuousModel,
+        spec_text: str,
+        environment: Environment,
+        buckets: Buckets,
+        launcher: RunLauncher,
+        clock: Clock | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        listing_seconds: float = LISTING_SECONDS,
+        owner: str = "",
+        tell: Callable[[str], None] = log.warning,
+    ) -> None:
+        refuse_later(model)
+        self.model_name = model.name
+        owner = owner or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        clock = clock or clock_of(environment)
+        folder = environment.spec_folder
+        state = State.open(buckets, environment.state, model.name)
+        self._requests = Requests(state)
+        self._intake = Intake(state, buckets, model, clock, environment.trusted_types, folder)
+        chronicle = Chronicle(state, clock)
+        self._controller = Controller(
+            state=state,
+            buckets=buckets,
+            model=model,
+            spec="",  # the worker puts the text into the state when it may act
+            clock=clock,
+            wall=_wall,
+            intake=self._intake,
+            executor=Executor(state, launcher, clock, _wall, owner, model.spec.training.image or ""),
+            chronicle=chronicle,
+            requests=self._requests,
+            spec_folder=folder,
+        )
+        on_wall = isinstance(clock, WallClock)
+        self._worker = Worker(
+            state, owner, spec_text, self._intake, chronicle, self._controller, on_wall, listing_seconds, tell
+        )
+        self._listener = Listener(self, environment.token, host, port)
+
+    @property
+    def port(self) -> int:
+        """The listener's; known once started."""
+        return self._listener.port
+
+    def start(self) -> int:
+        """
+        Start listening and working; returns the listener's port.
+
+        Raises:
+            Unavailable: If the port is taken.
+        """
+        port = self._listener.start()
+        self._worker.start()
+        return port
+
+    def stop(self) -> None:
+        """
+        Stop cleanly: nothing more is taken in; a run that goes on is ended, and tried again at the next start without
+        counting as a failure; the lease is given back.
+        """
+        self._listener.stop()
+        self._worker.stop()
+
+    def snapshot(self) -> Status:
+        """How the model stood when the worker last looked; costs nothing."""
+        return self._worker.status
+
+    def wake(self) -> None:
+        """Something may have come: look now."""
+        self._worker.wake()
+
+    # What the listener asks for, in its threads
+
+    def note(self, events: list[Event]) -> int:
+        new = self._intake.note(events)
+        self._worker.wake()
+        return new
+
+    def ask_run(self) -> str:
+        request = self._requests.ask("api").id
+        self._worker.wake()
+        return request
+
+    def status_json(self) -> dict[str, Any]:
+        return self._worker.status.to_json()
+
+
+def _wall() -> datetime:
+    return datetime.now(UTC)
