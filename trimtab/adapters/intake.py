@@ -6,25 +6,23 @@ Everything written before the outcome is named for what is in it, so a crash any
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from trimtab.adapters import columns, files
+from trimtab.adapters import files
 from trimtab.adapters.state import State
 from trimtab.adapters.state.data import DataStore
 from trimtab.adapters.state.state import wall_clock
 from trimtab.core import intake, validation
 from trimtab.core.drift import MIN_EFFECT
 from trimtab.core.errors import Conflict, Invalid, NotFound, Unavailable
-from trimtab.core.metrics import METRICS
-from trimtab.core.profile import Profile
+from trimtab.core.profile import Floats, Profile
 from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition, digest
 from trimtab.core.spec.digests import data_digest
 from trimtab.core.validation import Checked, Refused
@@ -32,7 +30,6 @@ from trimtab.core.validation import Checked, Refused
 if TYPE_CHECKING:
     from trimtab.adapters.models import Champion
     from trimtab.core.ports import Bucket
-    from trimtab.core.scoring import Prediction
     from trimtab.core.spec.model import ContinuousModel, Data
 
 # Profiles of the past that a batch is compared with: the newest for what is usual now, the oldest for other seasons.
@@ -51,6 +48,7 @@ def take_in(
     model: ContinuousModel,
     champion: Champion | None,
     now: datetime,
+    known: Mapping[str, IntakeOutcome] | None = None,
 ) -> IntakeOutcome:
     """
     Take one object version in, or say why not; an outcome that stands already is returned at once.
@@ -59,6 +57,8 @@ def take_in(
         landing: The bucket that the entry names.
         champion: What serves now: judged on the new labelled rows before they are learned.
         now: The policy clock.
+        known: Outcomes of other entries, where the caller knows them; without it the ledger is listed. One that
+            another process has just written may be missing: equal bytes still count once in a dataset.
 
     Returns:
         The outcome as it stands in the ledger, which is another's when two took the entry in at once.
@@ -72,7 +72,8 @@ def take_in(
     conclude = partial(IntakeOutcome, entry=entry.id, decided_at=now, recorded_at=wall_clock())
     try:
         with files.fetch(landing, entry.key, entry.etag) as fetched:
-            outcome = _examined(state, fetched, entry, model, champion, conclude)
+            outcomes = state.ledger.outcomes() if known is None else known
+            outcome = _examined(state, fetched, entry, model, champion, outcomes, conclude)
     except Refused as error:  # before a byte was judged: too large
         outcome = conclude(state="quarantined", kind=error.kind, reason=error.message, hint=error.hint)
     except (Conflict, NotFound) as error:
@@ -153,8 +154,8 @@ def describe(name: str, valid: pl.DataFrame, quarantined: int, data: Data) -> Pa
         rows=valid.height,
         labelled=valid.height - valid[data.target].null_count(),
         quarantined=quarantined,
-        first=times.min(),  # type: ignore[arg-type]
-        last=times.max(),  # type: ignore[arg-type]
+        first=times.min(),
+        last=times.max(),
     )
 
 
@@ -164,9 +165,9 @@ def _examined(
     entry: LedgerEntry,
     model: ContinuousModel,
     champion: Champion | None,
+    outcomes: Mapping[str, IntakeOutcome],
     conclude: Callable[..., IntakeOutcome],
 ) -> IntakeOutcome:
-    outcomes = state.ledger.outcomes()
     original = _same_bytes(outcomes, fetched.digest)
     if original is not None:
         reason = f"the same bytes as {state.ledger.entry(original.entry).uri}"
@@ -201,13 +202,13 @@ def _examined(
     )
 
 
-def _same_bytes(outcomes: dict[str, IntakeOutcome], sha256: str) -> IntakeOutcome | None:
+def _same_bytes(outcomes: Mapping[str, IntakeOutcome], sha256: str) -> IntakeOutcome | None:
     """The ingested file of these bytes; a quarantined one does not count, it brought no rows."""
     same = [o for o in outcomes.values() if o.state == "ingested" and o.sha256 == sha256]
     return min(same, key=lambda outcome: outcome.recorded_at) if same else None
 
 
-def _past(state: State, outcomes: dict[str, IntakeOutcome], champion: Champion | None) -> intake.Past:
+def _past(state: State, outcomes: Mapping[str, IntakeOutcome], champion: Champion | None) -> intake.Past:
     ingested = sorted(
         (o for o in outcomes.values() if o.state == "ingested" and o.profile), key=lambda outcome: outcome.recorded_at
     )
@@ -253,50 +254,27 @@ def judge(valid: pl.DataFrame, model: ContinuousModel, champion: Champion | None
     """
     What labelled rows say of the live champion, before they are learned.
 
-    Only rows newer than all it learned from count: a file may bring again what it knows. None without such rows.
+    Only rows newer than all it learned from count: a file may bring again what it knows. None without such rows, and
+    when the champion was made for another schema; then the changed training digest brings a new one.
     """
     if champion is None:
         return None
-    data, evaluation = model.spec.data, model.spec.evaluation
-    rows = columns.labelled(valid.filter(pl.col(data.timestamp) > champion.version.trained_until), data)
-    if not rows.height:
-        return None
+    fresh = valid.filter(pl.col(model.spec.data.timestamp) > champion.version.trained_until)
     try:
-        prediction = _predict(champion, rows, data)
+        return champion.judge(fresh, model)
     except Invalid:
-        # A model of another schema cannot be asked; the changed training digest brings a new one.
         return None
-    y = columns.truth(rows, data)
-    names = dict.fromkeys([evaluation.primary, *evaluation.metrics])
-    values = {name: METRICS[name].compute(y, prediction) for name in names}
-    numerator, denominator = METRICS[evaluation.primary].fraction(y, prediction)
-    return Judgement(
-        version=champion.version.number,
-        rows=rows.height,
-        metrics={name: float(value) for name, value in values.items() if math.isfinite(value)},
-        numerator=float(numerator),
-        denominator=float(denominator),
-    )
 
 
-def _predict(champion: Champion, rows: pl.DataFrame, data: Data) -> Prediction:
-    from trimtab.serving.predict import predict
-
-    return predict(champion.pipeline, columns.to_columns(rows, columns.schema_columns(data)), columns.classes(data))
-
-
-def _predictor(champion: Champion | None, data: Data) -> Callable[[pl.DataFrame], Any] | None:
-    """The champion's answers as a column to be profiled: numbers, or the classes' words."""
+def _predictor(champion: Champion | None, data: Data) -> Callable[[pl.DataFrame], Floats | None] | None:
+    """The champion's answers as numbers, or codes of classes, to be profiled as the reference's were."""
     if champion is None:
         return None
 
-    def answers(rows: pl.DataFrame) -> Any:
+    def answers(rows: pl.DataFrame) -> Floats | None:
         try:
-            values = _predict(champion, rows, data).values
+            return champion.predict(rows, data).values
         except Invalid:
             return None
-        # A boolean target is counted as "false" and "true", as its own column is.
-        words = [str(word).lower() if isinstance(word, bool) else word for word in columns.classes(data)]
-        return [words[int(code)] for code in values] if words else values
 
     return answers

@@ -160,7 +160,8 @@ class Intake:
     def _take_in(self, entry: LedgerEntry) -> IntakeOutcome:
         champion = self._load_champion()
         try:
-            return take_in(self._state, self._landing, entry, self._model, champion, self._clock.now())
+            now = self._clock.now()
+            return take_in(self._state, self._landing, entry, self._model, champion, now, self._outcomes)
         except (TrimtabError, OSError, MemoryError):
             raise
         except Exception as error:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from trimtab.core import drift, renamed, unit_change
 from trimtab.core.drift import DriftReport
-from trimtab.core.profile import PREDICTION, Bins, Profile, profile
+from trimtab.core.profile import PREDICTION, Bins, Floats, Profile, profile
 from trimtab.core.rows import Table
 from trimtab.core.spec.model import Data
 from trimtab.core.validation import Checked, Refused, compare_columns, validate
@@ -75,7 +74,7 @@ def examine(
     data: Data,
     past: Past,
     min_effect: float = drift.MIN_EFFECT,
-    predict: Callable[[pl.DataFrame], Any] | None = None,
+    predict: Callable[[pl.DataFrame], Floats | None] | None = None,
 ) -> Examination:
     """
     Judge a file: header, rows, units, drift.
@@ -85,7 +84,7 @@ def examine(
         data: The spec's data section.
         past: What is known so far.
         min_effect: Least effect that counts as drift.
-        predict: The champion's answers to rows, as numbers or words; asked where the reference holds answers.
+        predict: The champion's answers to rows, None where it cannot tell; asked where the reference holds some.
     """
     header = _examine_header(table, data, past)
     if header is not None:

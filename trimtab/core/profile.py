@@ -7,7 +7,7 @@ batches as long as the one that is compared with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -179,8 +179,8 @@ def bins_of(frame: pl.DataFrame, data: Data) -> dict[str, Bins]:
 
 
 def _bins(column: pl.Series, data: Data) -> Bins:
-    described = data.described.get(column.name)
-    if column.dtype == pl.Boolean:
+    described = data.described.get(data.target if column.name == PREDICTION else column.name)
+    if column.dtype == pl.Boolean or (described and described.type == "boolean"):
         return Bins(None, ("true", "false"))
     if not column.dtype.is_numeric():
         declared = described.values if described else ()
@@ -209,7 +209,7 @@ def profile(
     frame: pl.DataFrame,
     data: Data,
     bins: Mapping[str, Bins] | None = None,
-    predictions: Floats | Sequence[str] | None = None,
+    predictions: Floats | None = None,
 ) -> Profile:
     """
     Count a table.
@@ -217,7 +217,7 @@ def profile(
     Args:
         frame: Typed rows; those without an event time are not counted.
         bins: Of the reference; columns it lacks get bins from these rows.
-        predictions: What the champion says of each row, counted as one more column, `PREDICTION`.
+        predictions: What the model says of each row (numbers, or codes of classes): one more column, `PREDICTION`.
     """
     if predictions is not None:
         frame = frame.with_columns(pl.Series(PREDICTION, predictions))
