@@ -40,7 +40,7 @@ def evaluate(
             artifact, reference = trained["artifact"], ""
             if found.evaluation.accepted:
                 artifact = models.store_artifact(run.state, found.pipeline, run.trusted_types)
-                reference = models.put_reference(run.state, found.pipeline, found.learned, data)
+                reference = run.state.data.put_profile(models.reference_of(found.pipeline, found.learned, data))
             run.conclude(conclusion(found, artifact, reference, data))
         evaluation = run.result["evaluation"]
         accepted = evaluation["state"] != "rejected"

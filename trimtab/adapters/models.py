@@ -1,4 +1,4 @@
-"""Registered models, loaded: verified, with the schema they were made for, judged on rows."""
+"""Registered models, loaded: verified, and read by the schema they were made for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimtab.adapters import columns as tables
 from trimtab.core.errors import Invalid
-from trimtab.core.metrics import METRICS
-from trimtab.core.records import Judgement, ModelVersion
+from trimtab.core.records import ModelVersion
 from trimtab.core.scoring import Prediction
 from trimtab.serving.loader import foreign_types, load
 from trimtab.serving.predict import predict
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trimtab.adapters.state import State
-    from trimtab.core.spec.model import ContinuousModel, Data
+    from trimtab.core.spec.model import Data
 
 
 @dataclass(frozen=True)
@@ -38,29 +37,6 @@ class Champion:
             Invalid: If the rows lack a column it needs, or its classes are not the spec's.
         """
         return predict_rows(self.pipeline, rows, data)
-
-    def judge(self, rows: pl.DataFrame, model: ContinuousModel) -> Judgement | None:
-        """
-        Its loss on labelled rows, before anything learns them; None when none is labelled.
-
-        Raises:
-            Invalid: As `predict`.
-        """
-        data, evaluation = model.spec.data, model.spec.evaluation
-        known = tables.labelled(rows, data)
-        if known.is_empty():
-            return None
-        y, prediction = tables.truth(known, data), self.predict(known, data)
-        metrics = {name: METRICS[name].compute(y, prediction) for name in evaluation.reported}
-        numerator, denominator = METRICS[evaluation.primary].fraction(y, prediction)
-        return Judgement(
-            version=self.version.number,
-            rows=known.height,
-            # A ranking of rows of one class is not a number, and JSON knows none such.
-            metrics={name: value for name, value in metrics.items() if value == value},
-            numerator=numerator,
-            denominator=denominator,
-        )
 
 
 def load_champion(state: State, trusted_types: Iterable[str] = (), spec_folder: str = "") -> Champion | None:
@@ -114,12 +90,11 @@ def store_artifact(state: State, pipeline: Any, trusted_types: Iterable[str] = (
         return state.registry.put_artifact(path)
 
 
-def put_reference(state: State, pipeline: Any, learned: pl.DataFrame, data: Data) -> str:
-    """Keep what a model's training data looked like, and what it says of it; returns the profile's digest."""
+def reference_of(pipeline: Any, learned: pl.DataFrame, data: Data) -> dict[str, Any]:
+    """The profile of what a model learned and of what it says of it: what later batches are compared with."""
     from trimtab.core.profile import profile
 
-    said = predict_rows(pipeline, learned, data).values
-    return state.data.put_profile(profile(learned, data, predictions=said).to_dict())
+    return profile(learned, data, predictions=predict_rows(pipeline, learned, data).values).to_dict()
 
 
 def import_user_module(estimator: str, spec_folder: str) -> None:

@@ -7,6 +7,7 @@ A step that concluded once is done: repeated after a crash, or in the next attem
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 from trimtab.adapters import environment, s3, specs
 from trimtab.adapters.state import State
 from trimtab.adapters.state.state import wall_clock
-from trimtab.core.errors import Conflict, Fenced, Invalid, NotFound, Unavailable
+from trimtab.core.errors import Conflict, Fenced, Invalid, NotFound, TrimtabError, Unavailable
 from trimtab.core.ports import Buckets
 from trimtab.core.records import Decision, Outcome
 from trimtab.core.spec.model import ContinuousModel
@@ -118,7 +119,7 @@ def step(name: str, model: str, spec: str, state: str, run_key: str) -> Iterator
         state: `s3://BUCKET/NAMESPACE`.
         run_key: Of the decision; empty only for the step that makes the decision.
     """
-    opened = None
+    opened, began = None, time.perf_counter()
     try:
         buckets = s3.connect()
         opened = State.open(buckets, state, model)
@@ -132,13 +133,14 @@ def step(name: str, model: str, spec: str, state: str, run_key: str) -> Iterator
         raise
     except Exception as error:
         if opened is not None and run_key:
-            opened.data.put_step(run_key, "failure", failure(name, error))
+            opened.data.put_step(run_key, "failure", failure(name, error, time.perf_counter() - began))
         raise
 
 
-def failure(name: str, error: Exception) -> dict[str, Any]:
-    """What is kept of an error that repeating would only repeat."""
-    return {"step": name, "permanent": True, "error": f"{type(error).__name__}: {error}"}
+def failure(name: str, error: Exception, seconds: float) -> dict[str, Any]:
+    """What is kept of an error that repeating would only repeat; the seconds it cost count against the budget."""
+    said = str(error) if isinstance(error, TrimtabError) else f"{type(error).__name__}: {error}"
+    return {"step": name, "permanent": True, "error": said, "seconds": seconds}
 
 
 def _limit_threads(threads: int) -> None:
