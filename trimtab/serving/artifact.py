@@ -77,6 +77,11 @@ class _Names:
             return [self.visit(item) for item in node]
         if not isinstance(node, dict):
             return node
+        if str(node.get("__class__", "")).startswith("<"):
+            raise Invalid(
+                f"the fitted estimator holds a lambda of {node.get('__module__')}, which has no name to load it by",
+                "write it as a function of the module",
+            )
         if node.get("__loader__") == "SetNode":
             node = {**node, "content": sorted(node["content"], key=_without_ids)}
         renamed: dict[str, Any] = {}
