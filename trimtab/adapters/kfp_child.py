@@ -103,7 +103,7 @@ class Steps:
         self._show(name, output.finish())
         seconds = time.monotonic() - began
         if process.returncode == 0:
-            self._show(name, [f"done in {seconds:.1f} s"])
+            self._show(name, [f"done in {seconds:.2f} s"])
         else:
             reason = output.error or _ending(process.returncode)
             self.error = f"{name}: {reason}"
