@@ -79,6 +79,12 @@ def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     return tuple(name.strip() for name in env.get("TRIMTAB_TRUSTED_TYPES", "").split(",") if name.strip())
 
 
+def replays(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the policy clock is the stream's own: TRIMTAB_POLICY_CLOCK is `stream`."""
+    env = os.environ if environ is None else environ
+    return env.get("TRIMTAB_POLICY_CLOCK") == "stream"
+
+
 def spec_folder(environ: Mapping[str, str] | None = None) -> str:
     """Where users' own estimator modules lie: TRIMTAB_SPEC_FOLDER, empty for the working directory."""
     env = os.environ if environ is None else environ

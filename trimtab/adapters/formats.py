@@ -44,7 +44,12 @@ def _refuse_other_encodings(path: Path) -> None:
 
 
 def _header(path: Path) -> tuple[list[str], int]:
-    """The csv's column names, and how many lines they take. Raises Refused for names that repeat, are empty, or are not separated by commas."""
+    """
+    The csv's column names, and how many lines they take.
+
+    Raises:
+        Refused: kind `columns`, for names that repeat, are empty, or are not separated by commas.
+    """
     import csv
 
     try:

@@ -6,6 +6,7 @@ Everything written before the outcome is named for what is in it, so a crash any
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trimtab.adapters import columns as tables
 from trimtab.adapters import files
 from trimtab.adapters.state import State
 from trimtab.adapters.state.data import DataStore
@@ -22,6 +24,7 @@ from trimtab.adapters.state.state import wall_clock
 from trimtab.core import intake, validation
 from trimtab.core.drift import MIN_EFFECT
 from trimtab.core.errors import Conflict, Invalid, NotFound, Unavailable
+from trimtab.core.metrics import METRICS
 from trimtab.core.profile import Floats, Profile
 from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition, digest
 from trimtab.core.spec.digests import data_digest
@@ -259,11 +262,24 @@ def judge(valid: pl.DataFrame, model: ContinuousModel, champion: Champion | None
     """
     if champion is None:
         return None
-    fresh = valid.filter(pl.col(model.spec.data.timestamp) > champion.version.trained_until)
+    data, evaluation = model.spec.data, model.spec.evaluation
+    fresh = tables.labelled(valid.filter(pl.col(data.timestamp) > champion.version.trained_until), data)
+    if fresh.is_empty():
+        return None
     try:
-        return champion.judge(fresh, model)
+        y, prediction = tables.truth(fresh, data), champion.predict(fresh, data)
     except Invalid:
         return None
+    metrics = {name: METRICS[name].compute(y, prediction) for name in evaluation.reported}
+    numerator, denominator = METRICS[evaluation.primary].fraction(y, prediction)
+    return Judgement(
+        version=champion.version.number,
+        rows=fresh.height,
+        # A ranking of rows of one class is not a number, and JSON knows none such.
+        metrics={name: float(value) for name, value in metrics.items() if math.isfinite(value)},
+        numerator=float(numerator),
+        denominator=float(denominator),
+    )
 
 
 def _predictor(champion: Champion | None, data: Data) -> Callable[[pl.DataFrame], Floats | None] | None:

@@ -219,6 +219,6 @@ def _broken_columns(batch: Profile, own: Sequence[Profile], names: Sequence[str]
         usual = max(part.counts(name)[-1] / part.total for part in own)
         if empty >= EMPTY_SHARE and usual <= USUAL_EMPTY_SHARE:
             sentences.append(
-                f"{name} is missing in {empty:.0%} of {batch.total} rows; batches of the reference in at most {usual:.0%}"
+                f"{name} is missing in {empty:.0%} of {batch.total} rows, in reference batches in at most {usual:.0%}"
             )
     return ("missing_values", sentences) if sentences else None
