@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,16 +33,15 @@ LONG = timedelta(days=365_000)  # a window that holds everything
 @dataclass(frozen=True)
 class Taken:
     """
-    One batch's valid, labelled rows in order of arrival, as intake left them.
+    One batch as intake left it.
 
-    `judged` says that a model served when it came: every policy is scored on it. The batches before it are what all
-    of them begin with.
+    Attributes:
+        rows: Valid and labelled: what every policy learns from.
+        judged: Those of them that every policy is scored on; none before a first model serves.
     """
 
     rows: pl.DataFrame
-    first: datetime
-    last: datetime
-    judged: bool
+    judged: pl.DataFrame
 
 
 Step = Callable[[], None]  # called after each batch of each policy, for progress
@@ -104,11 +103,11 @@ def _retrained(
     runs: list[TrainingRun] = []
     fitted: Any = None
     for place, batch in enumerate(taken):
-        if batch.judged:
+        if batch.judged.height:
             if fitted is None or always:
                 fitted, run = _fit(model, estimator, taken[:place], window, first=fitted is None)
                 runs.append(run)
-            scores.append(_score(model, metric, batch, _predict(model, fitted, batch.rows)))
+            scores.append(_score(model, metric, batch, _predict(model, fitted, batch.judged)))
         step()
     return PolicyResult(name=name, title=title, what=what, batches=tuple(scores), runs=tuple(runs))
 
@@ -148,12 +147,12 @@ def _predict(model: ContinuousModel, fitted: Any, rows: pl.DataFrame) -> Predict
 
 def _last_week(model: ContinuousModel, taken: Sequence[Taken], step: Step) -> PolicyResult:
     data, metric = model.spec.data, METRICS[model.spec.evaluation.primary]
-    known_times = np.concatenate([_times(batch, data.timestamp) for batch in taken])
+    known_times = np.concatenate([_times(batch.rows, data.timestamp) for batch in taken])
     known = np.concatenate([table.truth(batch.rows, data) for batch in taken])
     scores = []
     for batch in taken:
-        if batch.judged:
-            times = _times(batch, data.timestamp)
+        if batch.judged.height:
+            times = _times(batch.judged, data.timestamp)
             # Later rows are never looked up: the forecast looks back only.
             forecast = same_hour_last_week(times, known_times, known)
             scores.append(_score(model, metric, batch, Prediction(np.nan_to_num(forecast, nan=float(known[0])))))
@@ -161,16 +160,17 @@ def _last_week(model: ContinuousModel, taken: Sequence[Taken], step: Step) -> Po
     return PolicyResult(name="lastWeek", title="same hour last week", what=LAST_WEEK, batches=tuple(scores))
 
 
-def _times(batch: Taken, timestamp: str) -> Any:
-    return batch.rows[timestamp].dt.replace_time_zone(None).to_numpy()
+def _times(rows: pl.DataFrame, timestamp: str) -> Any:
+    return rows[timestamp].dt.replace_time_zone(None).to_numpy()
 
 
 def _score(model: ContinuousModel, metric: Metric, batch: Taken, prediction: Prediction) -> BatchScore:
-    y = table.truth(batch.rows, model.spec.data)
+    y = table.truth(batch.judged, model.spec.data)
+    times: Any = batch.judged[model.spec.data.timestamp]
     numerator, denominator = metric.fraction(y, prediction)
     return BatchScore(
-        start=batch.first,
-        end=batch.last,
+        start=times.min(),
+        end=times.max(),
         rows=len(y),
         value=metric.compute(y, prediction),
         numerator=numerator,

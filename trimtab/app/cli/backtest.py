@@ -142,9 +142,9 @@ def table(comparison: Comparison) -> Any:
     from trimtab.app.report.summary import title_of
 
     made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    made.add_column("policy")
+    made.add_column("policy", no_wrap=True)
     for heading in (title_of(comparison.metric), "training runs", "fits", "seconds of fitting"):
-        made.add_column(heading, justify="right")
+        made.add_column(heading, justify="right", max_width=18)
     for policy in comparison.policies:
         made.add_row(
             policy.title,
