@@ -37,7 +37,11 @@ def quarantine() -> None:
 @model_option
 @json_option
 def list_(model: str | None, as_json: bool) -> None:
-    """List files that were quarantined, and files that were let in without some of their rows."""
+    """
+    List what was set aside.
+
+    Whole files, and files that were let in without some of their rows.
+    """
     from trimtab.app.opening import Platform
 
     state = Platform.find().state(model)
@@ -75,9 +79,10 @@ def list_(model: str | None, as_json: bool) -> None:
 @json_option
 def show(entry: str, model: str | None, as_csv: bool, as_json: bool) -> None:
     """
-    Show why ENTRY was set aside, and its first rows with their reasons.
+    Show why ENTRY was set aside.
 
-    ENTRY is an id as `list` shows it, its first digits, or the object's key.
+    With the first of its rows, each with its reasons. ENTRY is an id as `list` shows it, its first digits, or the
+    object's key.
     """
     from trimtab.app.opening import Platform
 
@@ -205,7 +210,8 @@ def _page(entry: LedgerEntry, outcome: IntakeOutcome, rows: pl.DataFrame) -> Non
     if outcome.state == "quarantined":
         out.print(escape(f"the file is set aside ({outcome.kind}): {outcome.reason}"))
     for reason in outcome.validation.get("reasons", []):
-        out.print(escape(f"  {reason['column']}: {reason['reason']} ({reason['rows']:,} rows)"))
+        count = int(reason["rows"])
+        out.print(escape(f"  {reason['column']}: {reason['reason']} ({count:,} row{'s' * (count != 1)})"))
     if outcome.hint:
         out.print(escape(f"hint: {outcome.hint}"))
     if rows.height:
@@ -215,7 +221,7 @@ def _page(entry: LedgerEntry, outcome: IntakeOutcome, rows: pl.DataFrame) -> Non
             made.add_row(str(row.get("_row", "")), escape(_cell(row.get("_reasons"))), escape(_cells(row)))
         out.print(made)
         out.print(f"\nall of them: trimtab quarantine show {entry.id[:SHORT]} --csv")
-    if outcome.state == "quarantined":
+    if outcome.state == "quarantined" and outcome.validation:
         out.print(f"let it in after all: trimtab quarantine release {entry.id[:SHORT]}")
 
 

@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from trimtab.adapters.state import State
     from trimtab.core.records import Manifest, ModelVersion
 
-SHORT = 12  # hex digits of a digest that people see
 
-
-@click.command(
-    epilog="Examples:  trimtab show flights    trimtab show flights@champion    trimtab show flights/v7 --json"
-)
+@click.command(epilog="Example:  trimtab show flights@champion")
 @click.argument("version")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 def show(version: str, as_json: bool) -> None:
