@@ -77,7 +77,7 @@ def target_described(spec: ModelSpec) -> Iterator[Breach]:
 
 def timestamp_typed(spec: ModelSpec) -> Iterator[Breach]:
     column = _columns(spec).get(spec.data.timestamp)
-    if column is not None and column.type != "timestamp":
+    if column is not None and column.type != "timestamp" and spec.data.timestamp != spec.data.target:
         hint = "write type: timestamp, or remove the entry: the event time needs none"
         yield Breach(f"{spec.data.timestamp} has type {column.type}", hint, (spec.data.timestamp, "type"))
 

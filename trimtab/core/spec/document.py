@@ -95,9 +95,11 @@ def read(text: str, source: str) -> Document:
         events = iter(YAML(typ="safe", pure=True).parse(text))
         return _Builder(source).document(events)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 1
-        _refuse_syntax(source, text, line, error.problem or "it is not YAML")
+        problem = error.problem or "it is not YAML"
+        # Of what is never closed, the beginning helps; of anything else, the place where it was noticed.
+        marks = (error.problem_mark, error.context_mark)
+        mark = next((mark for mark in (reversed(marks) if _is_cut(problem) else marks) if mark is not None), None)
+        _refuse_syntax(source, text, mark.line + 1 if mark is not None else 1, problem)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         code = error.character if isinstance(error.character, int) else ord(error.character)
@@ -119,14 +121,18 @@ def _refuse_syntax(source: str, text: str, line: int, problem: str) -> NoReturn:
     elif "mapping values are not allowed" in problem:
         problem = "found a colon where no key can stand"
         hint = "indent the line as its neighbours are, or put quotes around a text that holds `: `"
-    elif "stream end" in problem or "end of stream" in problem:
-        problem = f"the text ends inside something that was opened ({problem})"
+    elif _is_cut(problem):
+        problem = f"the text ends inside something that was opened here ({problem})"
         hint = "close the bracket, brace or quote"
     elif "cannot start any token" in problem:
         hint = "put quotes around a text that begins with this character"
     else:
         hint = "look for a missing indent, bracket, comma or quote on this line or the one before"
     raise Invalid(f"{source} line {line}: {problem}{shown}", hint)
+
+
+def _is_cut(problem: str) -> bool:
+    return "stream end" in problem or "end of stream" in problem
 
 
 class _Builder:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Annotated
+from math import isfinite
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -66,6 +67,18 @@ def _metric(value: str) -> str:
     return value
 
 
+def _finite(parameters: dict[str, Any]) -> dict[str, Any]:
+    """JSON, which digests are made of, has no inf and no nan."""
+    for name, value in parameters.items():
+        inside = [value]
+        while inside:
+            item = inside.pop()
+            if isinstance(item, float) and not isfinite(item):
+                raise Unfit(f"{name} holds {item}; a parameter is a finite number", "write a number, or leave it out")
+            inside += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return parameters
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -87,4 +100,5 @@ Cron = Annotated[str, AfterValidator(check_cron)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 MetricName = Annotated[str, AfterValidator(_metric), WithJsonSchema({"type": "string", "enum": list(METRICS)})]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+Parameters = Annotated[dict[str, Any], AfterValidator(_finite)]
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]

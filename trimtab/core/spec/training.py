@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from trimtab.core.spec.fields import ColumnName, Holdout, ImportPath, MetricName, PositiveDuration, Section
+from trimtab.core.spec.fields import ColumnName, Holdout, ImportPath, MetricName, Parameters, PositiveDuration, Section
 
 
 class Training(Section):
@@ -17,7 +17,7 @@ class Training(Section):
         description="module:Class of scikit-learn, or module:Class or module:function of a file beside the spec; a "
         "function returns the estimator."
     )
-    parameters: dict[str, Any] = Field(
+    parameters: Parameters = Field(
         default={}, description="Keyword arguments of the estimator; `step__name` reaches into a pipeline."
     )
     mode: Literal["offline", "warmStart", "incremental", "transfer"] = Field(

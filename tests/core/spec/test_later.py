@@ -1,0 +1,71 @@
+"""What comes later is accepted by the schema and refused at use, each with what works today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from trimtab.core.errors import Invalid
+from trimtab.core.spec import load
+from trimtab.core.spec.later import LATER, refuse_later, used_later
+from trimtab.core.spec.problems import dotted
+
+Edited = Callable[..., str]
+TODAY = (
+    ("    performance: {metric: roc_auc, worseThan: 0.65}\n", ""),
+    (
+        """\
+    strategy: canary
+    steps: [{shadow: {minRequests: 500}}, {setWeight: 5}, {pause: {}}, {setWeight: 50, minDuration: 10m}]
+""",
+        "    strategy: immediate\n",
+    ),
+    ("  alerts: [{urlFrom: {env: SLACK_URL}, events: [drift]}]\n", ""),
+)
+FIELDS = {
+    "spec.data.labels.source": ("joinBy: requestId", "source: s3://flights/labels/"),
+    "spec.data.labels.maturity": ("maturity: 0s", "maturity: 3d"),
+    "spec.data.labels.dependOnPrediction": ("joinBy: requestId", "dependOnPrediction: true"),
+    "spec.triggers.drift": ("cooldown: 6h", "drift: {}"),
+    "spec.triggers.performance": ("cooldown: 6h", "performance: {metric: roc_auc, dropFromBaseline: 0.03}"),
+    "spec.window.strategy": ("strategy: fixed, size: 26w", "strategy: representative"),
+    "spec.training.mode": ("    seed: 0\n", "    seed: 0\n    mode: warmStart\n"),
+    "spec.evaluation.maxLatencyP99Milliseconds": ("block: 1d", "maxLatencyP99Milliseconds: 50"),
+    "spec.rollout.strategy": ("    strategy: immediate\n", "    strategy: shadow\n    steps: [{shadow: {}}]\n"),
+    "spec.alerts": ("  rollout:", "  alerts: [{urlFrom: {env: SLACK_URL}}]\n  rollout:"),
+}
+
+
+def today(edited: Edited, *changes: tuple[str, str]) -> str:
+    text = edited(*TODAY)
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
+
+
+def test_every_field_of_the_list_is_tried_here() -> None:
+    assert set(FIELDS) == {dotted(later.path) for later in LATER}
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_a_field_that_comes_later_is_refused_at_use_with_what_works_today(path: str, edited: Edited) -> None:
+    model = load(today(edited, FIELDS[path]))
+    (later,) = used_later(model)
+    with pytest.raises(Invalid) as refused:
+        refuse_later(model)
+    assert f"{path}: " in str(refused.value)
+    assert "comes later" in str(refused.value)
+    assert later.hint in str(refused.value)
+
+
+def test_all_of_them_are_told_at_once(sound: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        refuse_later(load(sound))
+    for path in ("spec.triggers.performance", "spec.rollout.strategy", "spec.alerts"):
+        assert path in str(refused.value)
+
+
+def test_what_is_built_is_not_refused(edited: Edited) -> None:
+    refuse_later(load(today(edited)))
