@@ -68,8 +68,10 @@ def _draw(block: NDArray[np.intp], seed: int) -> Blocks:
     number = int(block.max()) + 1 if len(block) else 0
     if number == 0:
         return Blocks(block, np.zeros((RESAMPLES, 0)))
-    draws = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=RESAMPLES)
-    return Blocks(block, draws.astype(np.float64))
+    drawn = np.random.default_rng(seed).integers(number, size=(RESAMPLES, number))
+    place = drawn + number * np.arange(RESAMPLES)[:, None]
+    counts = np.bincount(place.ravel(), minlength=RESAMPLES * number).reshape(RESAMPLES, number)
+    return Blocks(block, counts.astype(np.float64))
 
 
 def interval(name: str, y: Floats, prediction: Prediction, blocks: Blocks, confidence: float) -> Interval:
