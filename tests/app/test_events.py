@@ -31,18 +31,17 @@ def test_seaweedfs_sends_keys_raw_and_no_etag_of_ours() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        seaweedfs("/buckets/landing", is_directory=True),
-        seaweedfs("/buckets/landing/in", is_directory=True),
-        seaweedfs("/buckets/landing/.uploads", is_directory=True),
-        seaweedfs("/buckets/landing/.uploads/a30444_0b9c/0001_fdf5.part"),
-        seaweedfs(kind="delete"),
-        json.dumps({"event_type": "create", "key": "/buckets/landing/a", "message": {"old_entry": {}}}).encode(),
-        b'{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"landing"}',
-        records(),
-        records({"key": "a"}, name="ObjectRemoved:Delete"),
-        records({"key": "folder/"}, name="s3:ObjectCreated:Put"),
+        pytest.param(seaweedfs("/buckets/landing", is_directory=True), id="bucket"),
+        pytest.param(seaweedfs("/buckets/landing/in", is_directory=True), id="folder"),
+        pytest.param(seaweedfs("/buckets/landing/.uploads", is_directory=True), id="folder of parts"),
+        pytest.param(seaweedfs("/buckets/landing/.uploads/a30444_0b9c/0001_fdf5.part"), id="part"),
+        pytest.param(seaweedfs(kind="delete"), id="deletion"),
+        pytest.param(b'{"event_type": "create", "key": "/buckets/b/a", "message": {"old_entry": {}}}', id="old entry"),
+        pytest.param(b'{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"landing"}', id="test of AWS"),
+        pytest.param(records(), id="no records"),
+        pytest.param(records({"key": "a"}, name="ObjectRemoved:Delete"), id="removal"),
+        pytest.param(records({"key": "folder/"}, name="s3:ObjectCreated:Put"), id="folder of MinIO"),
     ],
-    ids="bucket,folder,uploads,part,delete,no new entry,aws test,no records,removed,minio folder".split(","),
 )
 def test_what_tells_of_no_new_object_gives_none(body: bytes) -> None:
     assert parse(body) == []

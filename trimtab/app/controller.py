@@ -51,6 +51,7 @@ class Controller:
     def __post_init__(self) -> None:
         self._policy = Policy(self.model.name, self.model.spec.triggers, self.model.spec.suspend)
         self._current: tuple[Decision, Claim] | None = None  # being executed by this process, as far as it knows
+        self._over: set[int] = set()  # decisions whose run has ended, and whose log is kept
         self._held: Held | None = None
 
     @property
@@ -93,7 +94,7 @@ class Controller:
         results = self.state.decisions.outcomes()
         self.chronicle.decisions(decisions, results)
         self.chronicle.promotions(self.state.registry.manifests())
-        observed = self._observe(decisions)
+        observed = self._observe(decisions, open_decision)
         verdict = decide(self._policy, observed, self.clock.now())
         if isinstance(verdict, StartRun):
             self._start(verdict, observed, len(decisions) + 1)
@@ -106,28 +107,37 @@ class Controller:
     def _execute(self, decisions: list[Decision]) -> Decision | None:
         """The decision that is open, brought on by what comes next; None when none is."""
         results = self.state.decisions.outcomes()
+        ours = [decision for decision in decisions if decision.reason != "sdk"]
         self._current = None
-        for decision in decisions:
-            if decision.number in results or decision.reason == "sdk":
+        for decision in ours:
+            if decision.number in results:
                 continue
             claim = self.executor.advance(decision)
-            if self.state.decisions.outcome(decision.number) is not None:
-                continue
-            self._current = (decision, claim) if claim is not None and claim.retry_after is None else None
-            return decision
+            if self.state.decisions.outcome(decision.number) is None:
+                self._current = (decision, claim) if claim is not None and claim.retry_after is None else None
+                return decision
+        # One run at a time: only the newest may have an outcome and a process that has not ended yet.
+        if ours and ours[-1].number not in self._over:
+            claim = self.executor.unfinished(ours[-1])
+            if claim is not None:
+                self._current = (ours[-1], claim)
+                return ours[-1]
+            self._over.add(ours[-1].number)
         return None
 
-    def _observe(self, decisions: list[Decision]) -> Observed:
-        labels = self.model.spec.data.labels
+    def _observe(self, decisions: list[Decision], open_decision: Decision | None) -> Observed:
+        results = self.state.decisions.outcomes()
+        if open_decision is not None:
+            results.pop(open_decision.number, None)  # its run has not ended yet
         return observe(
             entries=self.intake.current(),
             outcomes=self.intake.outcomes,
             decisions=decisions,
-            results=self.state.decisions.outcomes(),
+            results=results,
             champion=self._champion(),
             requests=self.requests.ids(),
             training_digest=self._training_digest(),
-            maturity=labels.maturity,
+            maturity=self.model.spec.data.labels.maturity,
             wall=self.wall(),
             wall_is_policy=isinstance(self.clock, WallClock),
         )

@@ -75,6 +75,21 @@ class Executor:
             self._ended(decision, claim, status)
         return claim
 
+    def unfinished(self, decision: Decision) -> Claim | None:
+        """
+        For a decision that has its outcome: the claim whose run has still to end, None when all is over.
+
+        A step writes the outcome, and the run goes on for a moment. Its log is kept when it has ended.
+        """
+        claim = self.state.decisions.claim(decision.number)
+        status = self.launcher.look_up(claim.run_id) if claim is not None else None
+        if claim is None or status is None:
+            return None
+        if status.phase in (RunPhase.PENDING, RunPhase.RUNNING):
+            return claim
+        self._keep_log(claim)
+        return None
+
     def renew(self, claim: Claim) -> None:
         """Hold the claim for longer. Raises Fenced when another took it."""
         self.state.decisions.renew(claim, LEASE_SECONDS, self.wall())
@@ -132,7 +147,7 @@ class Executor:
         )
 
     def _ended(self, decision: Decision, claim: Claim, status: RunStatus) -> None:
-        self.state.data.put_log(claim.run_id, "\n".join(self.launcher.logs(claim.run_id, WHOLE_LOG)) + "\n")
+        self._keep_log(claim)
         if self.state.decisions.outcome(decision.number) is not None:
             return  # the step that decided it has written so
         failure = self.state.data.step(decision.run_key, "failure") or {}
@@ -142,6 +157,11 @@ class Executor:
             self._fail(decision, claim, f"{failure.get('step', 'a step')}: {failure.get('error') or status.error}")
         else:
             self._transient(decision, claim, status.error or "the run was killed")
+
+    def _keep_log(self, claim: Claim) -> None:
+        if self.state.data.log(claim.run_id) is None:
+            lines = self.launcher.logs(claim.run_id, WHOLE_LOG)
+            self.state.data.put_log(claim.run_id, "".join(f"{line}\n" for line in lines))
 
     def _transient(self, decision: Decision, claim: Claim, error: str) -> None:
         """Try again under the same run key, a little later; after three failures give up."""
