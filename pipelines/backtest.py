@@ -99,8 +99,9 @@ def _nothing_judged(replay: Replay) -> Invalid:
     """Why there is nothing to compare."""
     lines = [f"{upload.name}: {upload.state}, {upload.reason or upload.why}" for upload in replay.uploads[:5]]
     failed = [run.outcome_reason for run in replay.runs if run.outcome != "champion"]
-    why = failed[-1] if failed else "no training run was started"
+    none = "the first model came with the last upload" if replay.runs else "no training run was started"
+    why = failed[-1] if failed else none
     return Invalid(
-        f"no upload was judged, because no model ever served: {why}\n  " + "\n  ".join(lines),
+        f"no upload was judged, because no model served in time: {why}\n  " + "\n  ".join(lines),
         "give more or longer files, or lower triggers.upload.minNewRows, window.minRows or evaluation.holdout",
     )

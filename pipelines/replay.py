@@ -19,16 +19,15 @@ from trimtab.adapters import estimators
 from trimtab.adapters.arrivals import assemble, entry_of, list_source
 from trimtab.adapters.intake import take_in
 from trimtab.adapters.memory import MemoryBuckets
-from trimtab.adapters.models import Champion
+from trimtab.adapters.models import Champion, reference_of
 from trimtab.adapters.rows import load_rows
 from trimtab.adapters.state import State
 from trimtab.components.evaluate.evaluation import Assessment, assess
 from trimtab.components.select_window.window import select
 from trimtab.components.train.training import Fitted, fit
-from trimtab.core.comparison import BatchScore, TrainingRun, Upload, why_of
+from trimtab.core.comparison import BatchScore, TrainingRun, Upload, run_evidence, why_of
 from trimtab.core.errors import Invalid
 from trimtab.core.observation import observe
-from trimtab.core.profile import profile
 from trimtab.core.records import Decision, IntakeOutcome, ModelVersion, Outcome, digest, run_key
 from trimtab.core.spec.digests import training_digest
 from trimtab.core.trigger import decide
@@ -218,7 +217,10 @@ class Replay:
                 "version": version,
                 "fits": 1 + assessment.fits,
                 "seconds": fitted.seconds + assessment.seconds,
-                "evidence": run.evidence | evidence_of(window, assessment),
+                "evidence": run.evidence
+                | run_evidence(
+                    window.model_dump(mode="json", by_alias=True), evaluation.model_dump(mode="json", by_alias=True)
+                ),
             }
         )
 
@@ -240,7 +242,7 @@ class Replay:
             seed=self.model.spec.training.seed,
             metrics={},
             evaluation={},
-            reference=self._state.data.put_profile(profile(learned, data).to_dict()),
+            reference=self._state.data.put_profile(reference_of(assessment.pipeline, learned, data)),
             lineage={},
             training_seconds=0.0,
             fits=1 + assessment.fits,
@@ -262,21 +264,3 @@ class Replay:
                 recorded_at=self._now,
             )
         )
-
-
-def evidence_of(window: TrainingWindow, assessment: Assessment) -> dict[str, Any]:
-    """What stands behind a run's result, for a reader: the window, both models on the holdout, by slice."""
-    evaluation = assessment.evaluation.model_dump(mode="json", by_alias=True, exclude_none=True)
-    told = ("result", "rows", "comparedRows", "blocks", "confidence", "candidate", "championMetrics", "difference")
-    return {
-        "window": {
-            "why": window.why,
-            "from": window.start.isoformat(),
-            "holdoutFrom": window.cut.isoformat(),
-            "until": window.end.isoformat(),
-            "rows": window.rows,
-            "holdoutRows": window.holdout_rows,
-        },
-        "evaluation": {name: evaluation[name] for name in told if evaluation.get(name)},
-        "slices": evaluation.get("slices", []),
-    }

@@ -181,7 +181,7 @@ def test_without_a_model_to_judge_the_reason_is_said() -> None:
 def test_a_failed_first_run_is_told_and_a_later_one_serves() -> None:
     text, model = spec(least=400, size="4w")
     made = backtest(model, text, stream(7))
-    first, second = made.comparison.policies[0].runs
+    first, second, *_ = made.comparison.policies[0].runs
     assert (first.outcome, first.fits, first.version) == ("failed", 0, None)
     assert "training needs 400" in first.outcome_reason
     assert (second.outcome, second.version) == ("champion", 1)
@@ -236,7 +236,7 @@ def test_flights_the_classification_example_runs(tmp_path: Path) -> None:
     # One flight in five of five weeks: the whole year takes minutes.
     days = pl.concat([pl.read_parquet(example("flights") / "data" / f"2013-0{month}.parquet") for month in (1, 2)])
     days.filter(pl.col("ts") < datetime(2013, 2, 5, tzinfo=UTC)).gather_every(5).write_parquet(tmp_path / "f.parquet")
-    model = load(text.replace("size: 26w", "size: 3w"))
+    model = load(text.replace("size: 26w", "size: 3w").replace("minNewRows: 5000", "minNewRows: 900"))
     made = backtest(model, text, read_batches([tmp_path / "f.parquet"], model, timedelta(weeks=1)))
     ours = made.comparison.policies[0]
     assert ours.runs[0].outcome == "champion"

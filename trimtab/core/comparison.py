@@ -6,7 +6,7 @@ A batch always judges a policy's model before the model may learn from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -133,6 +133,29 @@ def why_of(reason: str, evidence: dict[str, Any]) -> str:
     if reason == "onDemand":
         return "somebody asked for it"
     return f"{evidence.get('newRows', 0):,} new labelled rows"
+
+
+def run_evidence(window: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What stands behind a run's result, for a reader: its window, both models on the holdout, by slice.
+
+    Args:
+        window: A TrainingWindow, as JSON.
+        evaluation: An Evaluation, as JSON.
+    """
+    told = ("result", "rows", "comparedRows", "blocks", "confidence", "candidate", "championMetrics", "difference")
+    return {
+        "window": {
+            "why": window["why"],
+            "from": window["start"],
+            "holdoutFrom": window["cut"],
+            "until": window["end"],
+            "rows": window["rows"],
+            "holdoutRows": window["holdoutRows"],
+        },
+        "evaluation": {name: evaluation[name] for name in told if evaluation.get(name)},
+        "slices": list(evaluation.get("slices", ())),
+    }
 
 
 def pooled(batches: Sequence[BatchScore]) -> float:
