@@ -119,7 +119,7 @@ def step(name: str, model: str, spec: str, state: str, run_key: str) -> Iterator
         state: `s3://BUCKET/NAMESPACE`.
         run_key: Of the decision; empty only for the step that makes the decision.
     """
-    opened, began = None, time.perf_counter()
+    opened, run, began = None, None, time.perf_counter()
     try:
         buckets = s3.connect()
         opened = State.open(buckets, state, model)
@@ -128,12 +128,14 @@ def step(name: str, model: str, spec: str, state: str, run_key: str) -> Iterator
             raise Invalid(f"the run is for {model}, and its spec describes {parsed.name}", "start it with one name")
         _limit_threads(parsed.spec.training.threads)
         done = opened.data.step(run_key, name) if run_key else None
-        yield Step(name, parsed, text, buckets, opened, run_key, done)
+        run = Step(name, parsed, text, buckets, opened, run_key, done)
+        yield run
     except TRANSIENT:
         raise
     except Exception as error:
-        if opened is not None and run_key:
-            opened.data.put_step(run_key, "failure", failure(name, error, time.perf_counter() - began))
+        known = run.run_key if run else run_key
+        if opened is not None and known:
+            opened.data.put_step(known, "failure", failure(name, error, time.perf_counter() - began))
         raise
 
 
