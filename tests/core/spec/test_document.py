@@ -6,7 +6,7 @@ import contextlib
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.core.errors import Invalid
@@ -108,6 +108,7 @@ def test_lines_are_known_by_path_and_unknown_paths_fall_back_to_what_is_around()
     assert read.line(("nothing",)) == 1
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(Invalid):  # anything else that is raised fails the test

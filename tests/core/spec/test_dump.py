@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.core.spec import document, load
@@ -38,12 +38,14 @@ def test_writing_twice_gives_the_same_text(sound: str) -> None:
     assert dump(load(once)) == once
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.dictionaries(TEXT.filter(lambda key: key != "<<"), VALUES, min_size=1, max_size=4))
 def test_any_parameters_read_back_to_themselves(parameters: dict[str, Any]) -> None:
     read = document.read(block({"training": {"parameters": parameters}}), "a.yaml")
     assert read.value == {"training": {"parameters": parameters}}
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.lists(TEXT.filter(bool), min_size=2, max_size=6, unique=True))
 def test_any_categories_read_back_to_themselves(values: list[str]) -> None:
     model = load(MINIMAL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.core.spec.units import (
@@ -25,16 +25,19 @@ from trimtab.core.spec.units import (
 DURATIONS = st.integers(0, int(LONGEST.total_seconds())).map(lambda seconds: timedelta(seconds=seconds))
 
 
+@settings(deadline=None)  # the machine is shared
 @given(DURATIONS)
 def test_a_duration_reads_back_to_itself(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.integers(0, 5200), st.sampled_from(sorted(UNITS)))
 def test_a_number_and_a_unit_are_that_many_units(number: int, unit: str) -> None:
     assert parse_duration(f"{number}{unit}") == timedelta(**{UNITS[unit]: number})
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.one_of(st.from_regex(r"[^0-9].*|[0-9]*", fullmatch=True), st.integers(), st.floats(), st.none()))
 def test_anything_else_is_no_duration(value: object) -> None:
     with pytest.raises(Unfit) as refused:
@@ -48,6 +51,7 @@ def test_durations_that_look_right_elsewhere_are_refused(text: str) -> None:
         parse_duration(text)
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.one_of(DURATIONS.filter(bool), st.integers(1, 10**9)))
 def test_a_holdout_reads_back_to_itself(holdout: timedelta | int) -> None:
     assert parse_holdout(format_holdout(holdout)) == holdout
