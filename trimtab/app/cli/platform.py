@@ -39,7 +39,7 @@ class Stopped(BaseException):
     "--listing",
     "listing_seconds",
     type=click.FloatRange(min=0.1),
-    default=10.0,
+    default=5.0,
     show_default=True,
     help="Seconds between two listings of the source, which find what no event told of.",
 )
@@ -53,7 +53,7 @@ def up(spec: Path, port: int | None, listing_seconds: float) -> None:
 
     _log_to(_say)
     platform = Platform(Path.cwd(), spec, port=port, listing_seconds=listing_seconds, tell=_say)
-    with _signals_stop():
+    with signals_stop():
         try:
             platform.start()
             _show(platform)
@@ -180,7 +180,7 @@ def _log_to(tell: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def _signals_stop() -> Iterator[None]:
+def signals_stop() -> Iterator[None]:
     """The first signal raises Stopped in the main thread, later ones are ignored: stopping is not interrupted."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
