@@ -28,18 +28,6 @@ def code_digest(training: Training, spec_folder: str) -> str:
     return "" if _is_sklearn(module) else user_code.source_digest(module, spec_folder)
 
 
-def make_importable(training: Training, spec_folder: str) -> None:
-    """
-    Import the user's own module, so that artifacts that hold its types can be loaded in this process.
-
-    Raises:
-        Invalid: If the module is not beside the spec, or fails.
-    """
-    module = training.estimator.partition(":")[0]
-    if not _is_sklearn(module):
-        user_code.load_module(module, spec_folder)
-
-
 def build(training: Training, spec_folder: str) -> Any:
     """
     A new estimator, not fitted: with the spec's parameters, every random_state the seed, every n_jobs the threads.
