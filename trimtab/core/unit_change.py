@@ -30,6 +30,7 @@ NEAR = 0.75  # steps, converted
 NEAR_NEIGHBOURS = 2.5
 BETTER = 3.0  # times nearer once converted
 SEASON_SECONDS = 21 * 24 * 3600  # batches of other years within three weeks are of the same season
+RECENT = 3  # newest batches, which a grown column is nearer to than to the same season of a year before
 YEAR_SECONDS = 365.25 * 24 * 3600
 
 
@@ -168,7 +169,7 @@ def _compare(name: str, batch: Floats, history: Floats, season: NDArray[np.bool_
     if unconverted < max(FAR * step, FAR_NEIGHBOURS * usual) or usual == 0:
         return None  # also of a constant: any other number is far, and nothing says in which unit
     near = max(NEAR * step, NEAR_NEIGHBOURS * usual)
-    alike = history[season] if season.any() else history
+    alike = history[season | (np.arange(len(history)) >= len(history) - RECENT)] if season.any() else history
     for conversion in CONVERSIONS:
         if history.min() < conversion.least or history.max() > conversion.greatest:
             continue
