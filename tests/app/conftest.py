@@ -62,7 +62,7 @@ def wait_for(look: Callable[[], Any], seconds: float = 20) -> Any:
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(0.005)
+        time.sleep(0.01)
     raise AssertionError(f"not within {seconds} s")
 
 
@@ -143,7 +143,7 @@ class Rig:
         self.intake = Intake(self.state, self.buckets, self.model, self.clock)
         self.chronicle = Chronicle(self.state, self.clock)
         self.chronicle.open()
-        self.executor = Executor(self.state, self.launcher, self.clock, self.wall, owner)
+        self.executor = Executor(self.state, self.launcher, self.clock, self.wall, owner, self.intake.entry)
         self.requests = Requests(self.state)
         self.controller = Controller(
             self.state,
@@ -166,7 +166,6 @@ class Rig:
         outcomes = []
         while (taken := self.intake.take_next()) is not None:
             outcomes.append(taken[1])
-        self.chronicle.intakes(self.intake.entries(), self.intake.outcomes)
         return outcomes
 
     def step(self) -> Any:

@@ -6,8 +6,8 @@ Each call looks at everything afresh, so that nothing depends on what an earlier
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 
@@ -23,7 +23,7 @@ from trimtab.app.intake import Intake
 from trimtab.app.status import Held, Seen, Status, status_of
 from trimtab.core.observation import observe
 from trimtab.core.ports import Buckets, Clock, RunPhase
-from trimtab.core.records import Claim, Decision, ModelVersion, run_key
+from trimtab.core.records import Claim, Decision, Manifest, ModelVersion, Outcome, run_key
 from trimtab.core.spec.digests import training_digest
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.core.trigger import decide
@@ -52,7 +52,8 @@ class Controller:
         self._policy = Policy(self.model.name, self.model.spec.triggers, self.model.spec.suspend)
         self._current: tuple[Decision, Claim] | None = None  # being executed by this process, as far as it knows
         self._over: set[int] = set()  # decisions whose run has ended, and whose log is kept
-        self._held: Held | None = None
+        self._ended = False  # whether a decision came to its outcome in the last call
+        self._seen = Seen(self.model.name, 0, {}, (), {})
 
     @property
     def executing(self) -> bool:
@@ -90,23 +91,41 @@ class Controller:
             Fenced: If another process works for this model now.
         """
         decisions = self.state.decisions.all()
-        open_decision = self._execute(decisions)
         results = self.state.decisions.outcomes()
-        self.chronicle.decisions(decisions, results)
-        self.chronicle.promotions(self.state.registry.manifests())
-        observed = self._observe(decisions, open_decision)
+        open_decision = self._execute(decisions, results)
+        if open_decision is not None or self._ended:
+            results = self.state.decisions.outcomes()
+        manifests = self.state.registry.manifests()
+        champion = self._champion(manifests)
+        observed = self._observe(decisions, results, open_decision, champion)
         verdict = decide(self._policy, observed, self.clock.now())
-        if isinstance(verdict, StartRun):
-            self._start(verdict, observed, len(decisions) + 1)
-        elif open_decision is None or observed.arrivals or observed.requests:
+        started = self._start(verdict, observed, len(decisions) + 1) if isinstance(verdict, StartRun) else None
+        # Told last, because a run that starts is in more of a hurry than the journal.
+        self.chronicle.intakes(self.intake.entries(), self.intake.outcomes)
+        self.chronicle.decisions(decisions, results)
+        self.chronicle.promotions(manifests)
+        if started is not None:
+            decisions.append(started)
+            self.chronicle.decisions([started], {})
+        if started or open_decision is None or observed.arrivals or observed.requests:
             # That it waits for the run that goes on is news only where something does wait.
             self.chronicle.verdict(verdict)
-        self._held = _held(verdict) if open_decision is None else None
+        self._seen = Seen(
+            model=self.model.name,
+            seen=len(self.intake.entries()),
+            outcomes=self.intake.outcomes,
+            decisions=decisions,
+            results=results,
+            manifest=manifests[-1] if manifests else None,
+            champion=champion,
+            claim=self._current[1] if self._current else None,
+            held=_held(verdict) if open_decision is None else None,
+        )
         return verdict
 
-    def _execute(self, decisions: list[Decision]) -> Decision | None:
+    def _execute(self, decisions: list[Decision], results: Mapping[int, Outcome]) -> Decision | None:
         """The decision that is open, brought on by what comes next; None when none is."""
-        results = self.state.decisions.outcomes()
+        self._ended = False
         ours = [decision for decision in decisions if decision.reason != "sdk"]
         self._current = None
         for decision in ours:
@@ -116,6 +135,7 @@ class Controller:
             if self.state.decisions.outcome(decision.number) is None:
                 self._current = (decision, claim) if claim is not None and claim.retry_after is None else None
                 return decision
+            self._ended = True
         # One run at a time: only the newest may have an outcome and a process that has not ended yet.
         if ours and ours[-1].number not in self._over:
             claim = self.executor.unfinished(ours[-1])
@@ -125,16 +145,21 @@ class Controller:
             self._over.add(ours[-1].number)
         return None
 
-    def _observe(self, decisions: list[Decision], open_decision: Decision | None) -> Observed:
-        results = self.state.decisions.outcomes()
-        if open_decision is not None:
-            results.pop(open_decision.number, None)  # its run has not ended yet
+    def _observe(
+        self,
+        decisions: list[Decision],
+        results: Mapping[int, Outcome],
+        open_decision: Decision | None,
+        champion: ModelVersion | None,
+    ) -> Observed:
+        if open_decision is not None:  # its run may have an outcome, and still not have ended
+            results = {number: result for number, result in results.items() if number != open_decision.number}
         return observe(
             entries=self.intake.current(),
             outcomes=self.intake.outcomes,
             decisions=decisions,
             results=results,
-            champion=self._champion(),
+            champion=champion,
             requests=self.requests.ids(),
             training_digest=self._training_digest(),
             maturity=self.model.spec.data.labels.maturity,
@@ -142,7 +167,7 @@ class Controller:
             wall_is_policy=isinstance(self.clock, WallClock),
         )
 
-    def _start(self, verdict: StartRun, observed: Observed, number: int) -> None:
+    def _start(self, verdict: StartRun, observed: Observed, number: int) -> Decision:
         """Write the decision down, and start its run."""
         dataset = assemble(self.state, list_source(self.buckets, self.model), self.model, self.buckets)
         state, recipe = self.state, observed.training_digest
@@ -163,12 +188,11 @@ class Controller:
         crash.point("after-decision")
         claim = self.executor.advance(decision)
         self._current = (decision, claim) if claim is not None else None
-        self.chronicle.verdict(verdict)
-        self.chronicle.decisions([decision], {})
+        return decision
 
-    def _champion(self) -> ModelVersion | None:
-        manifest = self.state.registry.manifest()
-        return self.state.registry.version(manifest.champion) if manifest and manifest.champion else None
+    def _champion(self, manifests: list[Manifest]) -> ModelVersion | None:
+        number = manifests[-1].champion if manifests else None
+        return None if number is None else self.state.registry.version(number)
 
     def _training_digest(self) -> str:
         """Read each time: the user's own estimator may be edited while the platform runs."""
@@ -176,21 +200,8 @@ class Controller:
         return training_digest(self.model, code, version("scikit-learn"))
 
     def status(self, problems: tuple[str, ...] = ()) -> Status:
-        """How the model stands, by what was read last and the store's newest records."""
-        return status_of(
-            Seen(
-                model=self.model.name,
-                seen=len(self.intake.entries()),
-                outcomes=self.intake.outcomes,
-                decisions=self.state.decisions.all(),
-                results=self.state.decisions.outcomes(),
-                manifest=self.state.registry.manifest(),
-                champion=self._champion(),
-                claim=self._current[1] if self._current else None,
-                held=self._held,
-                problems=problems,
-            )
-        )
+        """How the model stood at the last call of `advance`."""
+        return status_of(replace(self._seen, problems=problems))
 
 
 def _held(verdict: Verdict) -> Held | None:

@@ -18,7 +18,7 @@ from trimtab.adapters import crash
 from trimtab.adapters.state import State
 from trimtab.core.errors import Conflict
 from trimtab.core.ports import Clock, RunLauncher, RunPhase, RunRequest, RunStatus
-from trimtab.core.records import Claim, Decision, Outcome
+from trimtab.core.records import Claim, Decision, LedgerEntry, Outcome
 
 MOST_ATTEMPTS = 3  # of one decision; a clean stop of the platform ends an attempt without counting
 LEASE_SECONDS = 15.0
@@ -41,13 +41,20 @@ def run_id_of(run_key: str) -> Callable[[int], str]:
 
 @dataclass
 class Executor:
-    """What it takes to execute decisions; `owner` is unique to this process among the living."""
+    """
+    What it takes to execute decisions.
+
+    Attributes:
+        owner: Unique to this process among the living.
+        entry: A ledger entry by its id.
+    """
 
     state: State
     launcher: RunLauncher
     clock: Clock
     wall: Callable[[], datetime]
     owner: str
+    entry: Callable[[str], LedgerEntry]
     image: str = ""
 
     def advance(self, decision: Decision) -> Claim | None:
@@ -132,14 +139,13 @@ class Executor:
 
     def _launch(self, decision: Decision, claim: Claim) -> RunStatus:
         layout = self.state.layout
-        entries = [self.state.ledger.entry(entry) for entry in decision.entries]
         return self.launcher.launch(
             RunRequest(
                 run_id=claim.run_id,
                 model=self.state.model,
                 spec=self.state.uri(layout.spec(decision.spec)),
                 state=self.state.address,
-                objects=tuple(entry.uri for entry in entries),
+                objects=tuple(self.entry(each).uri for each in decision.entries),
                 reason=decision.reason,
                 run_key=decision.run_key,
                 image=self.image,

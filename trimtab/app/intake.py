@@ -71,6 +71,12 @@ class Intake:
         with self._lock:
             return dict(self._entries)
 
+    def entry(self, entry: str) -> LedgerEntry:
+        """By its ledger id. Raises NotFound when nothing by it was ever seen."""
+        with self._lock:
+            known = self._entries.get(entry)
+        return known or self._state.ledger.entry(entry)
+
     def current(self) -> list[LedgerEntry]:
         """The ledger without what has been deleted from the source since."""
         with self._lock:

@@ -87,7 +87,9 @@ class Loop:
             clock=clock,
             wall=_wall,
             intake=self._intake,
-            executor=Executor(state, launcher, clock, _wall, owner, model.spec.training.image or ""),
+            executor=Executor(
+                state, launcher, clock, _wall, owner, self._intake.entry, model.spec.training.image or ""
+            ),
             chronicle=chronicle,
             requests=self._requests,
             spec_folder=folder,
@@ -134,7 +136,8 @@ class Loop:
 
     def note(self, events: list[Event]) -> int:
         new = self._intake.note(events)
-        self._worker.wake()
+        if new:
+            self._worker.wake()
         return new
 
     def ask_run(self) -> str:

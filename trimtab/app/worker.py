@@ -124,14 +124,10 @@ class Worker:
         news = self._take_bell()
         if now - self._listed >= self._listing_seconds:
             self._intake.reconcile()
-            self._chronicle.intakes(self._intake.entries(), self._intake.outcomes)
             self._listed, news = now, True
         taken = self._intake.take_next()
-        if taken is not None:
-            entry, outcome = taken
-            self._chronicle.intakes({entry.id: entry}, {entry.id: outcome})
-            if self._intake.problem:
-                self._chronicle.alert(f"champion/{self._intake.problem}", self._intake.problem)
+        if taken is not None and self._intake.problem:
+            self._chronicle.alert(f"champion/{self._intake.problem}", self._intake.problem)
         if self._goes_on_arriving(now):
             return 0.0
         return self._decide(news or taken is not None)
