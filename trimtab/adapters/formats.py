@@ -182,8 +182,8 @@ def read_jsonl(path: Path) -> Table:
             number += 1
             try:
                 found = decode(line.decode())
-                if not isinstance(found, dict):
-                    raise ValueError("not an object")
+                if not isinstance(found, dict) or not found:
+                    raise ValueError("not an object with columns")
             except (ValueError, RecursionError) as error:
                 taken.append(number)
                 broken.append(("not a JSON object", f"{line.decode(errors='replace')} ({error})"))
@@ -213,20 +213,23 @@ def _json_text(cell: object) -> str | None:
 
 
 def read_parquet(path: Path) -> Table:
-    """Columns as parquet types them."""
+    """Columns as parquet types them; page checksums are verified where the file has them, and text is UTF-8."""
     import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             _refuse_names(names)
             _refuse_size(file.metadata.num_rows, len(names))
-        frame = pl.read_parquet(path, use_statistics=False, glob=False)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as error:
+            table = file.read()
+        table.validate(full=True)
+        frame = pl.from_arrow(table)
+    except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise unreadable(f"the parquet file cannot be read ({first[:160]})") from error
+    assert isinstance(frame, pl.DataFrame)
     return _table(frame, [], [])
