@@ -21,6 +21,7 @@ from trimtab.app.settings import FOLDER
 from trimtab.core.errors import Unavailable
 
 if TYPE_CHECKING:
+    from trimtab.app.embedded.lock import Holder
     from trimtab.app.embedded.platform import Platform
 
 REFRESH_SECONDS = 0.25
@@ -73,9 +74,8 @@ def down() -> None:
 
     folder = _folder()
     who = holder(folder)
-    process = who.process.process() if who else None
-    if who is not None and process is not None:
-        _stop(process, str(who))
+    if who is not None:
+        _stop(who)
         return
     if not folder.is_dir():
         click.echo(f"nothing runs here: there is no {folder}")
@@ -91,8 +91,7 @@ def down() -> None:
 
 @click.command(epilog="Example:  trimtab doctor")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-@click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(as_json: bool) -> None:
     """Check this machine, the store and the state; exit code 1 if something fails."""
     from dataclasses import asdict
 
@@ -108,25 +107,30 @@ def doctor(context: click.Context, as_json: bool) -> None:
     failed = [check for check in checks if check.level == "fail"]
     if as_json:
         print_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
-    context.exit(1 if failed else 0)
+    if failed:
+        sys.exit(1)
 
 
-def _stop(process: psutil.Process, who: str) -> None:
-    process.terminate()
+def _stop(who: Holder) -> None:
+    """Ask the process to stop and wait until it has; a zombie that its parent has not collected counts as ended."""
     begun = time.monotonic()
     told = False
-    while time.monotonic() - begun < DOWN_SECONDS:
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(timeout=0.5)
-            click.echo(f"stopped {who}")
-            return
-        if not told and time.monotonic() - begun > 2:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(who.pid) if who.process.process() else None
+        if process is not None:
+            process.terminate()
+    while who.process.process() is not None:
+        waited = time.monotonic() - begun
+        if waited > DOWN_SECONDS:
+            raise Unavailable(
+                f"{who} did not stop within {DOWN_SECONDS:.0f} s",
+                f"`kill -9 {who.pid}`, then `trimtab down` again ends what it leaves; nothing is lost",
+            )
+        if waited > 2 and not told:
             click.echo("stopping: the loop, the run that goes on, the store", err=True)
             told = True
-    raise Unavailable(
-        f"{who} did not stop within {DOWN_SECONDS:.0f} s",
-        f"`kill -9 {process.pid}`, then `trimtab down` again ends what it leaves; nothing is lost",
-    )
+        time.sleep(0.05)
+    click.echo(f"stopped {who}")
 
 
 def _show(platform: Platform) -> None:

@@ -150,8 +150,11 @@ def _leftovers(folder: Path) -> Iterator[Check]:
 
 
 def _store(folder: Path) -> Iterator[Check]:
-    if not os.environ.get("TRIMTAB_STATE_BUCKET") and holder(folder) is None:
-        yield Check("store", "warn", "not asked: no platform runs here", "`trimtab up -f model.yaml` starts it")
+    who = holder(folder)
+    if not os.environ.get("TRIMTAB_STATE_BUCKET") and (who is None or not who.url):
+        found = "the platform is still starting" if who else "no platform runs here"
+        hint = "ask again in a few seconds" if who else "`trimtab up -f model.yaml` starts it"
+        yield Check("store", "warn", f"not asked: {found}", hint)
         return
     from trimtab.adapters import s3
     from trimtab.adapters.conformance import prove_conditional_writes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -76,9 +75,11 @@ class FolderLock:
             file.close()
             raise _taken(self._folder) from error
         # The lock file may have been deleted and made again: the record counts too.
-        if holder(self._folder) is not None:
+        try:
+            refuse_second(self._folder)
+        except Invalid:
             file.close()
-            raise _taken(self._folder)
+            raise
         self._file = file
         self.tell()
 
@@ -115,14 +116,10 @@ def holder(folder: Path) -> Holder | None:
     return Holder(process, **words)
 
 
-def wait_until_free(folder: Path, seconds: float) -> bool:
-    """Whether the holder ended within the time."""
-    deadline = time.monotonic() + seconds
-    while holder(folder) is not None:
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-    return True
+def refuse_second(folder: Path) -> None:
+    """Raises Invalid if a platform runs in the folder; the message says which."""
+    if holder(folder) is not None:
+        raise _taken(folder)
 
 
 def _taken(folder: Path) -> Invalid:

@@ -22,13 +22,14 @@ from trimtab.app import settings
 from trimtab.app.embedded import weed
 from trimtab.app.embedded.credentials import load_or_make
 from trimtab.app.embedded.files import read_json, require_space, write_json, write_private
-from trimtab.app.embedded.lock import FolderLock
+from trimtab.app.embedded.lock import FolderLock, refuse_second
 from trimtab.app.embedded.ports import LOOPBACK, free_ports, is_free
 from trimtab.app.embedded.processes import end_leftovers
 from trimtab.app.embedded.proof import PROOF, prove_once
 from trimtab.app.embedded.store import Store
 from trimtab.app.embedded.supervisor import Supervisor
 from trimtab.core.errors import Invalid
+from trimtab.core.records import digest
 
 if TYPE_CHECKING:
     from trimtab.adapters.kfp import LocalLauncher
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 STATE_BUCKET = "trimtab-state"
 NAMESPACE = "default"
-LISTING_SECONDS = 10.0
+LISTING_SECONDS = 5.0
 EVENTS_PATH = "/v1/events"
 
 
@@ -117,6 +118,8 @@ class Platform:
         self._stack.close()
 
     def _start(self) -> None:
+        refuse_second(self.folder)  # before the spec, which takes a second to check
+        self._tell(f"checking {self._spec}")
         text = self._check_spec()
         lock = self._stack.enter_context(FolderLock(self.folder))
         require_space(self.folder)
@@ -180,6 +183,7 @@ class Platform:
             credentials=credentials,
         )
         self._stack.callback(self.store.stop)
+        self._tell("starting the store")
         self.store.start()
         self.supervisor = Supervisor(self.store, self._tell)
         self._stack.callback(self.supervisor.stop)
@@ -214,6 +218,7 @@ class Platform:
         if self._settle_seconds is not None:
             self.model = with_settle(self.model, self._settle_seconds)
         self.launcher = LocalLauncher(self.folder / "runs", self.environment.pipeline, self.variables)
+        self._tell("starting the loop")
         for run in self.launcher.leftovers():
             self._tell(f"ending run {run}, which a former platform left")
             self.launcher.stop(run)
@@ -228,6 +233,9 @@ class Platform:
             host=LOOPBACK,
             port=port,
             listing_seconds=self._listing_seconds,
+            # The folder's lock lets nobody else run under this name, so a killed platform's lease need not run out.
+            owner=f"up-{digest(str(self.folder))[:12]}",
+            tell=self._tell,
         )
         self._stack.callback(self.loop.stop)
         self.loop.start()

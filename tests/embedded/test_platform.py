@@ -1,0 +1,81 @@
+"""The platform from Python, as the demo and other tests use it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trimtab.app.embedded import files
+from trimtab.app.embedded.platform import Platform, with_settle
+from trimtab.core.errors import Invalid, Unavailable
+from trimtab.core.spec import load
+
+ROWS = "ts,x,y\n" + "".join(f"2026-01-01T{hour:02}:00:00,{hour},{2 * hour}\n" for hour in range(24))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> float:
+    """Seconds until the condition held."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+def test_an_upload_is_taken_in_by_the_stores_own_event(tmp_path: Path, spec_file: Path) -> None:
+    with Platform(tmp_path, spec_file, listing_seconds=3600) as platform:
+        wait_for(lambda: "starting" not in str(platform.loop.snapshot().held))
+        platform.buckets.bucket("landing").put("small/a b+c.csv", ROWS.encode())
+        wait_for(lambda: platform.loop.snapshot().uploads.get("ingested") == 1)
+
+
+def test_without_events_the_listing_finds_it(tmp_path: Path, spec_file: Path) -> None:
+    with Platform(tmp_path, spec_file, listing_seconds=0.2, webhook=False) as platform:
+        platform.buckets.bucket("landing").put("small/a.csv", ROWS.encode())
+        wait_for(lambda: platform.loop.snapshot().uploads.get("ingested") == 1)
+
+
+def test_the_environment_is_as_before_and_no_process_stays(tmp_path: Path, spec_file: Path) -> None:
+    environ, children = dict(os.environ), set(psutil.Process().children(recursive=True))
+    with Platform(tmp_path, spec_file, policy_clock="stream") as platform:
+        assert os.environ["AWS_ENDPOINT_URL_S3"] == platform.store.endpoint
+        assert platform.environment.policy_clock == "stream"
+    assert dict(os.environ) == environ
+    assert set(psutil.Process().children(recursive=True)) <= children
+
+
+def test_a_full_disk_is_told_before_anything_starts(
+    tmp_path: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LEAST_FREE_BYTES", 1 << 60)
+    with pytest.raises(Unavailable, match=r"MB free on the disk[\s\S]*hint: free some space"):
+        Platform(tmp_path, spec_file).start()
+    assert not (tmp_path / ".trimtab" / "store").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, spec_file: Path) -> None:
+    (tmp_path / ".trimtab").write_text("a file stands here")
+    with pytest.raises(Invalid, match=r"cannot make the folder .*\.trimtab: File exists"):
+        Platform(tmp_path, spec_file).start()
+
+
+def test_torn_credentials_are_told_and_not_made_anew(tmp_path: Path, spec_file: Path) -> None:
+    (tmp_path / ".trimtab").mkdir()
+    (tmp_path / ".trimtab" / "credentials.json").write_text('{"access_key": "AK')
+    with pytest.raises(Invalid, match=r"credentials\.json lacks access_key.*[\s\S]*hint: delete"):
+        Platform(tmp_path, spec_file).start()
+    assert not (tmp_path / ".trimtab" / "up.json").exists()
+
+
+def test_settle_can_be_overridden_without_touching_the_rest(spec_file: Path) -> None:
+    model = load(spec_file.read_text())
+    changed = with_settle(model, 1.5)
+    assert changed.spec.triggers.upload is not None
+    assert changed.spec.triggers.upload.settle == timedelta(seconds=1.5)
+    assert with_settle(changed, 0.0) == model
