@@ -103,6 +103,7 @@ class Upload(Record):
     name: str
     at: datetime  # the stream's clock: event time of its newest row
     state: str  # ingested | quarantined | duplicate
+    kind: str = ""  # class of the finding, `ok` when there is none
     reason: str = ""  # why it was set aside
     rows: int = 0  # valid rows
     decision: Literal["train", "wait", "ignore"]
