@@ -9,8 +9,6 @@ from importlib.metadata import version
 from typing import Any
 
 from trimtab.adapters import arrivals, environment, estimators
-from trimtab.adapters.intake import take_in
-from trimtab.adapters.models import load_champion
 from trimtab.adapters.steps import Step
 from trimtab.components.ingest.selection import choose, own_decision, unoffered, write_decision
 from trimtab.core.errors import Conflict
@@ -109,6 +107,10 @@ def _take_in(run: Step, entries: Sequence[LedgerEntry], decided_at: datetime | N
     waiting = [entry for entry in entries if run.state.ledger.outcome(entry.id) is None]
     if not waiting:
         return
+    # Uploads are taken in when they arrive; a run that the platform decided mostly finds nothing left to do.
+    from trimtab.adapters.intake import take_in
+    from trimtab.adapters.models import load_champion
+
     champion = load_champion(run.state, run.trusted_types, run.spec_folder)
     for entry in waiting:
         now = decided_at or _policy_time(run.state.ledger.outcomes().values())

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from trimtab.core.errors import Invalid
-from trimtab.serving.encoder import Coded, Encoder
+from trimtab.serving.columns import Coded
+from trimtab.serving.encoder import Encoder
 
 COLUMNS = (
     ("distance", "float", ()),

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from trimtab.adapters.intake import partition_again, partition_id
 from trimtab.core.records import DatasetVersion, IntakeOutcome, LedgerEntry, Partition, entry_id
 
 if TYPE_CHECKING:
@@ -85,6 +84,9 @@ def assemble(
     Raises:
         Unavailable: If the store cannot be reached.
     """
+    # A step that has nothing to take in needs none of what reading files needs.
+    from trimtab.adapters.intake import partition_again, partition_id
+
     outcomes, entries = state.ledger.outcomes(), state.ledger.entries()
     by_version = {(entry.key, entry.etag): entry for entry in entries.values()}
     partitions: dict[str, Partition] = {}

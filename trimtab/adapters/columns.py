@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trimtab.core.spec.model import Column, Data
-from trimtab.serving.encoder import Coded
+from trimtab.serving.columns import Coded
 from trimtab.serving.predict import Classes
 
 SchemaColumns = tuple[tuple[str, str, tuple[str, ...]], ...]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from trimtab.serving.encoder import Columns, Encoder
+from trimtab.serving.columns import Columns
+from trimtab.serving.encoder import Encoder
 
 SchemaColumns = tuple[tuple[str, str, tuple[str, ...]], ...]
 

@@ -6,8 +6,6 @@ Nothing is learned from the data but which columns were empty, so a model is ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -15,21 +13,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from trimtab.core.errors import Invalid
+from trimtab.serving.columns import Coded, Columns
 
 Floats = NDArray[np.float64]
-Columns = Mapping[str, Any]  # arrays or series by name; a data frame of pandas or polars works as one
 NUMERIC = ("float", "int", "boolean")
-
-
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A category column by code: `values[code]`, and a code below 0 for missing. Cheaper than the words themselves."""
-
-    codes: NDArray[np.integer[Any]]
-    values: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.codes)
 
 
 class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]

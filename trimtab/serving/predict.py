@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trimtab.core.errors import Invalid
 from trimtab.core.scoring import Prediction
-from trimtab.serving.encoder import Columns
+from trimtab.serving.columns import Columns
 
 Classes = tuple[str, ...] | tuple[bool, bool] | tuple[()]
 
