@@ -9,9 +9,11 @@ repeated in turn; the medians count.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import psutil
 
 from benchmarks import show
 from trimtab.adapters.environment import Environment
@@ -97,6 +101,7 @@ class Run:
     seconds: float
     steps: Mapping[str, float]
     fitting: Mapping[str, float]
+    cpu: float  # processor seconds of all its processes, the fits included: steadier on a busy machine
 
     @property
     def beside_fitting(self) -> float:
@@ -133,7 +138,7 @@ class Bench:
         launcher = LocalLauncher(self.folder / "runs", Environment.pipeline, {**self.env, **(extra or {})})
         state = f"s3://{self.state}/{namespace}"
         request = RunRequest(str(uuid.uuid4()), "overhead", self.spec, state, (), "sdk", "")
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), cpu_of_children()
         status = launcher.launch(request)
         while status.phase in (RunPhase.PENDING, RunPhase.RUNNING):
             time.sleep(0.02)
@@ -142,7 +147,8 @@ class Bench:
         log = launcher.logs(request.run_id, 1000)
         if status.phase is not RunPhase.SUCCEEDED:
             raise SystemExit("\n".join([*log, f"the run failed: {status.error}"]))
-        return Run(seconds, step_seconds(log), self._fitting(state))
+        wait_for(json.loads((launcher.folder / request.run_id / "process.json").read_text())["pid"])
+        return Run(seconds, step_seconds(log), self._fitting(state), cpu_of_children() - cpu)
 
     def _fitting(self, address: str) -> dict[str, float]:
         from trimtab.adapters.state import State
@@ -152,14 +158,26 @@ class Bench:
         records = {step: state.data.step(decision.run_key, step) for step in FITTING}
         return {step: float(record["seconds"]) for step, record in records.items() if record}
 
-    def floor(self) -> dict[str, float]:
-        """Seconds of a fresh process that only imports what the step imports, by step."""
-        seconds = {}
+    def floor(self) -> tuple[dict[str, float], float]:
+        """Seconds of a fresh process that only imports what the step imports, by step; and their processor seconds."""
+        seconds, cpu = {}, cpu_of_children()
         for step in STEPS:
             began = time.perf_counter()
             subprocess.run([sys.executable, "-c", IMPORTER, str(self.imports / f"{step}.json")], check=True)
             seconds[step] = time.perf_counter() - began
-        return seconds
+        return seconds, cpu_of_children() - cpu
+
+
+def cpu_of_children() -> float:
+    """Processor seconds of the processes that this one, or a child of it, has started and seen end."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def wait_for(pid: int) -> None:
+    """Until the child has ended, and its seconds are counted."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(30)
 
 
 def step_seconds(log: list[str]) -> dict[str, float]:
@@ -202,12 +220,13 @@ def main() -> None:
     report([run for run, _ in pairs], [floor for _, floor in pairs], arguments.rows)
 
 
-def report(runs: list[Run], floors: list[dict[str, float]], rows: int) -> None:
+def report(runs: list[Run], floors: list[tuple[dict[str, float], float]], rows: int) -> None:
     wall = {step: statistics.median(run.steps[step] for run in runs) for step in STEPS}
     fits = {step: statistics.median(run.fitting.get(step, 0.0) for run in runs) for step in STEPS}
-    imports = {step: statistics.median(floor[step] for floor in floors) for step in STEPS}
+    imports = {step: statistics.median(floor[step] for floor, _ in floors) for step in STEPS}
     beside = statistics.median(run.beside_fitting for run in runs)
-    floor = statistics.median(sum(floor.values()) for floor in floors)
+    floor = statistics.median(sum(floor.values()) for floor, _ in floors)
+    cpu = statistics.median(run.cpu for run in runs), statistics.median(cpu for _, cpu in floors)
     engine = statistics.median(run.seconds - sum(run.steps.values()) for run in runs)
     ratio = beside / floor
 
@@ -234,6 +253,7 @@ def report(runs: list[Run], floors: list[dict[str, float]], rows: int) -> None:
     )
     show(("", "wall", "fitting", "imports", "the rest"), table)
     print(f"\nfitting aside {beside:.2f} s, floor {floor:.2f} s: {ratio:.2f} x the floor (target: at most {TARGET})")
+    print(f"processor seconds, the fits included: {cpu[0]:.2f} and {cpu[1]:.2f}, {cpu[0] / cpu[1]:.2f} x")
     figures = {
         "benchmark": "run_overhead",
         "rows": rows,
@@ -243,6 +263,8 @@ def report(runs: list[Run], floors: list[dict[str, float]], rows: int) -> None:
         "floor_seconds": round(floor, 3),
         "ratio": round(ratio, 3),
         "target_ratio": TARGET,
+        "cpu_seconds": round(cpu[0], 3),
+        "floor_cpu_seconds": round(cpu[1], 3),
         "steps": {step: {"wall": wall[step], "imports": imports[step], "fitting": fits[step]} for step in STEPS},
     }
     print(json.dumps(figures))
