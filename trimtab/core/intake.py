@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from trimtab.core import drift, renamed, unit_change
+from trimtab.core import cells, drift, renamed, unit_change
 from trimtab.core.drift import DriftReport
 from trimtab.core.profile import PREDICTION, Bins, Floats, Profile, profile
-from trimtab.core.rows import Table
+from trimtab.core.rows import Table, declared
 from trimtab.core.spec.model import Data
 from trimtab.core.validation import Checked, Refused, compare_columns, validate
 
@@ -116,8 +116,7 @@ def _examine_header(table: Table, data: Data, past: Past) -> Examination | None:
     columns = compare_columns(table.frame, data)
     if not columns.missing:
         return None
-    times = table.frame.height
-    reference = past.batches(_span(past)) if times else []
+    reference = past.batches(_span(table, data))
     pairs = renamed.find(table.frame, columns, data, reference)
     if not pairs:
         return None
@@ -129,9 +128,13 @@ def _examine_header(table: Table, data: Data, past: Past) -> Examination | None:
     return Examination("renamed_column", reason, pairs[0].hint(), None, None, report)
 
 
-def _span(past: Past) -> float:
-    """Batches as long as the shortest profile of the past: the header alone does not tell how long this file is."""
-    return min((known.span_seconds for known in past.profiles), default=14 * 24 * 3600.0)
+def _span(table: Table, data: Data) -> float:
+    """How long the file is, so that it is compared with batches as long; 0 where the event time cannot be read."""
+    if data.timestamp not in table.frame.columns:
+        return 0.0
+    times = cells.read(table.frame[data.timestamp], declared(data)[data.timestamp]).values.drop_nulls()
+    seconds = times.dt.epoch("s").to_numpy()
+    return float(seconds.max() - seconds.min()) if len(seconds) else 0.0
 
 
 def _numeric(data: Data) -> list[str]:
