@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from trimtab.core import scoring
 from trimtab.core.metrics import METRICS
 from trimtab.core.scoring import Prediction, resampled
 
@@ -76,6 +77,13 @@ def test_a_resample_equals_the_metric_over_the_rows_it_repeats(name):
                 y[repeated], Prediction(prediction.values[repeated], scores, True, prediction.classes)
             )
             assert row == pytest.approx(expected, rel=1e-9)
+
+
+def test_many_blocks_are_resampled_as_few_are(monkeypatch):
+    block, counts = np.arange(ROWS) % 40, np.random.default_rng(3).multinomial(40, np.full(40, 1 / 40), size=20) * 1.0
+    few = resampled("roc_auc", BINARY, TWO, block, counts)
+    monkeypatch.setattr(scoring, "PAIRED_BLOCKS", 0)
+    assert few == pytest.approx(resampled("roc_auc", BINARY, TWO, block, counts), rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.core import rankings
+from trimtab.core.rankings import divide
+
 Floats = NDArray[np.float64]
+PAIRED_BLOCKS = 1000  # up to it, pairs of blocks are counted faster than weighted rows are summed
 CHUNK = 4_000_000  # weights held at once by a ranking: 32 MB
 
 
@@ -56,16 +60,11 @@ class Sums:
 Ranking = Callable[[Floats, Prediction, Floats], Floats]  # y, prediction, weights (resamples, rows) -> (resamples,)
 
 
-def _divide(a: Floats, b: Floats) -> Floats:
-    quotient: Floats = np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b != 0)
-    return quotient
-
-
 def _mean_of(loss: Callable[[Floats, Prediction], Floats]) -> Sums:
     def terms(y: Floats, prediction: Prediction) -> Floats:
         return np.stack([loss(y, prediction), np.ones(len(y))], axis=1)
 
-    return Sums(terms, lambda sums: _divide(sums[..., 0], sums[..., 1]), ratio=True)
+    return Sums(terms, lambda sums: divide(sums[..., 0], sums[..., 1]), ratio=True)
 
 
 def _probability_of_truth(y: Floats, prediction: Prediction) -> Floats:
@@ -108,28 +107,28 @@ def _positive_or_macro(by_class: Floats, present: NDArray[np.bool_]) -> Floats:
         positive: Floats = np.nan_to_num(by_class[..., 1])
         return positive
     total = np.where(present, np.nan_to_num(by_class), 0.0).sum(axis=-1)
-    return _divide(total, present.sum(axis=-1).astype(np.float64))
+    return divide(total, present.sum(axis=-1).astype(np.float64))
 
 
 def _f1(sums: Floats) -> Floats:
     hit, rows, predicted = _counts(sums)
-    return _positive_or_macro(_divide(2 * hit, rows + predicted), rows + predicted > 0)
+    return _positive_or_macro(divide(2 * hit, rows + predicted), rows + predicted > 0)
 
 
 def _precision(sums: Floats) -> Floats:
     hit, rows, predicted = _counts(sums)
-    return _positive_or_macro(_divide(hit, predicted), rows + predicted > 0)
+    return _positive_or_macro(divide(hit, predicted), rows + predicted > 0)
 
 
 def _recall(sums: Floats) -> Floats:
     hit, rows, predicted = _counts(sums)
-    return _positive_or_macro(_divide(hit, rows), rows + predicted > 0)
+    return _positive_or_macro(divide(hit, rows), rows + predicted > 0)
 
 
 def _balanced_accuracy(sums: Floats) -> Floats:
     hit, rows, _ = _counts(sums)
-    recall = _divide(hit, rows)
-    return _divide(np.nansum(recall, axis=-1), (rows > 0).sum(axis=-1).astype(np.float64))
+    recall = divide(hit, rows)
+    return divide(np.nansum(recall, axis=-1), (rows > 0).sum(axis=-1).astype(np.float64))
 
 
 def _r2_terms(y: Floats, prediction: Prediction) -> Floats:
@@ -140,8 +139,8 @@ def _r2_terms(y: Floats, prediction: Prediction) -> Floats:
 
 def _r2(sums: Floats) -> Floats:
     residual, total, squares, rows = np.moveaxis(sums, -1, 0)
-    around = squares - _divide(total**2, rows)
-    return 1 - _divide(residual, np.where(around > 1e-12 * squares, around, 0.0))
+    around = squares - divide(total**2, rows)
+    return 1 - divide(residual, np.where(around > 1e-12 * squares, around, 0.0))
 
 
 def _wape_terms(y: Floats, prediction: Prediction) -> Floats:
@@ -170,67 +169,32 @@ SUMS: dict[str, Sums] = {
     "root_mean_squared_error": Sums(SQUARED.terms, lambda sums: np.sqrt(SQUARED.of(sums))),
     "mean_absolute_percentage_error": _mean_of(_percentage),
     "weighted_absolute_percentage_error": Sums(
-        _wape_terms, lambda sums: _divide(sums[..., 0], sums[..., 1]), ratio=True
+        _wape_terms, lambda sums: divide(sums[..., 0], sums[..., 1]), ratio=True
     ),
     "r2": Sums(_r2_terms, _r2),
 }
 
 
-def _by_class(y: Floats, prediction: Prediction, weights: Floats, one: Ranking) -> Floats:
+def _by_class(y: Floats, prediction: Prediction, one: Callable[[Floats, Floats], Floats]) -> Floats:
     """A ranking of two classes by the second's score; of more, the mean over classes against the rest."""
-    assert prediction.scores is not None
+    scores = prediction.scores
+    assert scores is not None
     if prediction.classes == 2:
-        return one((y == 1).astype(np.float64), prediction, weights)
-    values = [
-        one((y == code).astype(np.float64), Prediction(prediction.values, prediction.scores[:, [code, code]]), weights)
-        for code in range(prediction.classes)
-    ]
+        return one((y == 1).astype(np.float64), scores[:, 1])
+    table = np.stack([one((y == code).astype(np.float64), scores[:, code]) for code in range(prediction.classes)])
     # A class without a row in a resample has no curve of its own there.
-    table = np.stack(values)
-    return _divide(np.nansum(table, axis=0), (~np.isnan(table)).sum(axis=0).astype(np.float64))
-
-
-def _ties(prediction: Prediction) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows by falling score, and where each run of equal scores starts."""
-    assert prediction.scores is not None
-    score = prediction.scores[:, 1]
-    order = np.argsort(-score, kind="stable")
-    return order, np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
-
-
-def _auc(positive: Floats, prediction: Prediction, weights: Floats) -> Floats:
-    """Share of pairs ranked rightly, ties half."""
-    order, starts = _ties(prediction)
-    right = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
-    wrong = np.add.reduceat((weights * (1 - positive))[:, order], starts, axis=1)
-    below = wrong.sum(axis=1, keepdims=True) - np.cumsum(wrong, axis=1) + wrong / 2
-    return _divide((right * below).sum(axis=1), right.sum(axis=1) * wrong.sum(axis=1))
-
-
-def _average_precision(positive: Floats, prediction: Prediction, weights: Floats) -> Floats:
-    """Sum of precision times gained recall, over falling thresholds."""
-    order, starts = _ties(prediction)
-    right = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
-    seen = np.cumsum(np.add.reduceat(weights[:, order], starts, axis=1), axis=1)
-    precision = np.nan_to_num(_divide(np.cumsum(right, axis=1), seen))
-    return _divide((precision * right).sum(axis=1), right.sum(axis=1))
+    return divide(np.nansum(table, axis=0), (~np.isnan(table)).sum(axis=0).astype(np.float64))
 
 
 def _median_error(y: Floats, prediction: Prediction, weights: Floats) -> Floats:
-    """The weighted median of absolute errors, the mean of both middles where the weight splits evenly."""
-    error = np.abs(y - prediction.values)
-    order = np.argsort(error, kind="stable")
-    reached = np.cumsum(weights[:, order], axis=1)
-    half = reached[:, -1:] / 2
-    last = len(order) - 1
-    lower = error[order][np.minimum((reached < half).sum(axis=1), last)]
-    upper = error[order][np.minimum((reached <= half).sum(axis=1), last)]
-    return np.where(half[:, 0] > 0, (lower + upper) / 2, np.nan)
+    return rankings.median(np.abs(y - prediction.values), weights)
 
 
 RANKINGS: dict[str, Ranking] = {
-    "roc_auc": lambda y, prediction, weights: _by_class(y, prediction, weights, _auc),
-    "average_precision": lambda y, prediction, weights: _by_class(y, prediction, weights, _average_precision),
+    "roc_auc": lambda y, said, weights: _by_class(y, said, lambda is_it, s: rankings.auc(is_it, s, weights)),
+    "average_precision": lambda y, said, weights: _by_class(
+        y, said, lambda is_it, s: rankings.average_precision(is_it, s, weights)
+    ),
     "median_absolute_error": _median_error,
 }
 
@@ -280,6 +244,8 @@ def resampled(name: str, y: Floats, prediction: Prediction, block: NDArray[np.in
         by_block = np.zeros((counts.shape[1], terms.shape[1]))
         np.add.at(by_block, block, terms)
         return sums.of(counts @ by_block)
+    if name == "roc_auc" and counts.shape[1] <= PAIRED_BLOCKS:
+        return _by_class(y, prediction, lambda is_it, s: rankings.auc_by_blocks(is_it, s, block, counts))
     size = max(1, CHUNK // max(1, len(y)))
     parts = [
         RANKINGS[name](y, prediction, counts[start : start + size][:, block]) for start in range(0, len(counts), size)
