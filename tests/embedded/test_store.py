@@ -47,11 +47,22 @@ def test_stopping_leaves_no_process_and_no_socket(tmp_path: Path) -> None:
     assert list((store.folder / "pids").iterdir()) == []
 
 
-def test_the_filer_refuses_anonymous_callers(store: Store) -> None:
-    address = f"http://127.0.0.1:{store.ports['filer']}/buckets/trimtab-state/x"
-    assert httpx.get(address).status_code == 401
-    assert httpx.put(address, content=b"x").status_code == 401
-    assert httpx.delete(address).status_code == 401
+def test_the_filer_gives_nothing_to_anonymous_callers(store: Store) -> None:
+    store.client().put_object(Bucket="trimtab-state", Key="closed", Body=b"kept")
+    address = f"http://127.0.0.1:{store.ports['filer']}/buckets/trimtab-state/closed"
+    for answer in (httpx.get(address), httpx.put(address, content=b"x"), httpx.delete(address)):
+        assert answer.status_code in (401, 404)
+    assert store.client().get_object(Bucket="trimtab-state", Key="closed")["Body"].read() == b"kept"
+
+
+def test_the_master_gives_no_tokens_and_deletes_nothing(store: Store) -> None:
+    store.client().put_object(Bucket="trimtab-state", Key="kept", Body=b"kept")
+    master = f"http://127.0.0.1:{store.ports['master']}"
+    for path in ("/dir/assign", "/dir/lookup?volumeId=1&fileId=1,01&read=yes", "/col/delete?collection=trimtab-state"):
+        answer = httpx.get(f"{master}{path}")
+        assert answer.status_code == 404
+        assert "authorization" not in answer.headers
+    assert store.client().get_object(Bucket="trimtab-state", Key="kept")["Body"].read() == b"kept"
 
 
 def test_s3_refuses_anonymous_callers_and_does_not_make_buckets_by_itself(store: Store) -> None:

@@ -73,6 +73,8 @@ def command(program: Path, data: Path, ports: Mapping[str, int], buckets: Sequen
         "-s3.port.lance=0",
         "-webdav=false",
         "-admin.ui=false",
+        # Else one GET of the master's /col/delete, which any web page could make, empties a bucket without a key.
+        "-disableHttp=true",
         # A bucket takes a volume, and the default is free GB of disk: on 77 GB the 78th bucket failed.
         f"-volume.max={VOLUMES}",
         "-master.volumeSizeLimitMB=1024",
@@ -96,7 +98,7 @@ def environ(home: Path, credentials: Credentials) -> dict[str, str]:
 
 
 def write_configuration(home: Path, credentials: Credentials, webhook: Webhook | None) -> None:
-    """Write `.seaweedfs/security.toml`, which closes the filer to anonymous callers, and `notification.toml`."""
+    """Write `.seaweedfs/`: `security.toml` closes volumes and filer to callers without a token; `notification.toml`."""
     folder = make_folder(home / ".seaweedfs")
     keys = {
         "jwt.signing": credentials.volume_write_key,
