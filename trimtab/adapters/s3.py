@@ -8,6 +8,7 @@ is settled by reading back: the bytes we wanted are there, and the write was our
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ def connect() -> S3Buckets:
     from botocore.exceptions import BotoCoreError
     from botocore.session import get_session
 
+    # KFP's executor shows everything from INFO on: where the credentials were found is no news in a run's log.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     config = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         connect_timeout=CONNECT_SECONDS,
