@@ -14,6 +14,7 @@ import pytest
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.state import State
 from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.window import TrainingWindow
 
 START = datetime(2012, 1, 1, tzinfo=UTC)
 COLUMNS: dict[str, Any] = {
@@ -87,3 +88,24 @@ def make_rows() -> Callable[..., pl.DataFrame]:
 def state(tmp_path: Path) -> State:
     """An empty state in memory."""
     return State.open(MemoryBuckets(), "s3://state/default", "costs", tmp_path / "cache")
+
+
+@pytest.fixture
+def choose() -> Callable[..., TrainingWindow]:
+    """The window of some rows by a spec; steps' tests may use another step, steps may not."""
+    from trimtab.components.select_window.window import select
+
+    return lambda rows, model: select(rows, model, "d1")
+
+
+@pytest.fixture
+def train(choose: Callable[..., TrainingWindow]) -> Callable[..., tuple[TrainingWindow, Any]]:
+    """Window and fitted pipeline of some rows by a spec."""
+    from trimtab.adapters import estimators
+    from trimtab.components.train.training import fit
+
+    def fitted(rows: pl.DataFrame, model: ContinuousModel) -> tuple[TrainingWindow, Any]:
+        window = choose(rows, model)
+        return window, fit(rows, model, window, estimators.build(model.spec.training, "")).pipeline
+
+    return fitted

@@ -6,23 +6,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trimtab.adapters import estimators
 from trimtab.adapters.models import Champion, predict_rows
 from trimtab.components.evaluate.evaluation import assess
-from trimtab.components.select_window.window import select
-from trimtab.components.train.training import fit
 from trimtab.core.records import ModelVersion
 
 START = datetime(2012, 1, 1, tzinfo=UTC)
 
 
-def train(rows, model):
-    window = select(rows, model, "d1")
-    return window, fit(rows, model, window, estimators.build(model.spec.training, "")).pipeline
+@pytest.fixture
+def champion(train):
+    """A registered version, trained on some rows up to their cut, that counts as trained on all of them."""
+    return lambda rows, model, number=1: as_champion(train(rows, model)[1], rows, model, number)
 
 
-def champion(rows, model, number=1) -> Champion:
-    _, pipeline = train(rows, model)
+def as_champion(pipeline, rows, model, number) -> Champion:
     version = ModelVersion(
         number=number,
         run_key="r0",
@@ -52,7 +49,7 @@ def drifted(make_rows):
     return make_rows(60), make_rows(60, START + timedelta(days=60), seed=1, shift=3)
 
 
-def test_a_first_model_is_accepted_and_refitted_on_all_rows(make_model, make_rows):
+def test_a_first_model_is_accepted_and_refitted_on_all_rows(make_model, make_rows, train):
     rows, model = make_rows(60), make_model()
     window, candidate = train(rows, model)
     found = assess(rows, model, window, candidate, None)
@@ -62,7 +59,7 @@ def test_a_first_model_is_accepted_and_refitted_on_all_rows(make_model, make_row
     assert found.pipeline is not candidate
 
 
-def test_a_refit_learns_what_the_candidate_could_not_know(make_model, make_rows):
+def test_a_refit_learns_what_the_candidate_could_not_know(make_model, make_rows, train):
     model = make_model(window={"strategy": "fixed", "size": "2w"})
     rows = pl.concat([make_rows(46), make_rows(14, START + timedelta(days=46), seed=1, shift=5)])
     window, candidate = train(rows, model)
@@ -75,7 +72,7 @@ def test_a_refit_learns_what_the_candidate_could_not_know(make_model, make_rows)
     assert after < before / 1.5
 
 
-def test_without_a_refit_the_candidate_itself_goes_on(make_model, make_rows):
+def test_without_a_refit_the_candidate_itself_goes_on(make_model, make_rows, train):
     rows, model = make_rows(60), make_model(evaluation={"refit": False})
     window, candidate = train(rows, model)
     found = assess(rows, model, window, candidate, None)
@@ -83,7 +80,7 @@ def test_without_a_refit_the_candidate_itself_goes_on(make_model, make_rows):
     assert (found.fits, found.seconds, found.learned.height) == (0, 0, 46 * 24)
 
 
-def test_after_a_drift_the_candidate_is_proven_better(make_model, make_rows):
+def test_after_a_drift_the_candidate_is_proven_better(make_model, make_rows, train, champion):
     old, new = drifted(make_rows)
     model = make_model(window={"strategy": "fixed", "size": "4w"})
     window, candidate = train(pl.concat([old, new]), model)
@@ -92,7 +89,7 @@ def test_after_a_drift_the_candidate_is_proven_better(make_model, make_rows):
     assert found.evaluation.difference["mean_absolute_error"].high < 0
 
 
-def test_a_candidate_that_learned_the_old_world_is_rejected_and_not_refitted(make_model, make_rows):
+def test_a_candidate_that_learned_the_old_world_is_rejected_and_not_refitted(make_model, make_rows, train, champion):
     old, new = drifted(make_rows)
     model = make_model()
     window, stale = train(old, model)
@@ -103,7 +100,7 @@ def test_a_candidate_that_learned_the_old_world_is_rejected_and_not_refitted(mak
     assert found.learned.is_empty()
 
 
-def test_a_champion_of_another_schema_is_no_rival(make_model, make_rows):
+def test_a_champion_of_another_schema_is_no_rival(make_model, make_rows, train, champion):
     rows, model = make_rows(60), make_model()
     theirs = champion(rows, model)
     narrower = make_model(data={"exclude": ["late", "x"]})
@@ -113,7 +110,7 @@ def test_a_champion_of_another_schema_is_no_rival(make_model, make_rows):
     assert "'x'" in found.evaluation.reason
 
 
-def test_a_classification_is_judged_by_slices_and_curves(make_model, make_rows):
+def test_a_classification_is_judged_by_slices_and_curves(make_model, make_rows, train):
     model = make_model("late", evaluation={"metrics": ["roc_auc", "log_loss", "f1"], "slices": ["kind"], "floor": 0.6})
     rows = make_rows(60)
     window, candidate = train(rows, model)
@@ -123,14 +120,14 @@ def test_a_classification_is_judged_by_slices_and_curves(make_model, make_rows):
     assert sum(map(sum, found.curves.confusion)) == 14 * 24
 
 
-def test_only_labelled_rows_of_the_holdout_judge(make_model, make_rows):
+def test_only_labelled_rows_of_the_holdout_judge(make_model, make_rows, train):
     model = make_model()
     rows = make_rows(60).with_columns(cost=pl.when(pl.col("ts").dt.hour() != 5).then("cost"))
     window, candidate = train(rows, model)
     assert assess(rows, model, window, candidate, None).evaluation.rows == window.holdout_rows
 
 
-def test_it_is_the_same_each_time(make_model, make_rows):
+def test_it_is_the_same_each_time(make_model, make_rows, train, champion):
     old, new = drifted(make_rows)
     rows, model = pl.concat([old, new]), make_model()
     window, candidate = train(rows, model)
@@ -139,7 +136,7 @@ def test_it_is_the_same_each_time(make_model, make_rows):
 
 
 @pytest.mark.parametrize("estimator", ["sklearn.svm:LinearSVC", "sklearn.linear_model:RidgeClassifier"])
-def test_a_classifier_without_probabilities_can_be_ranked(make_model, make_rows, estimator):
+def test_a_classifier_without_probabilities_can_be_ranked(make_model, make_rows, estimator, train):
     model = make_model("late", training={"estimator": estimator, "parameters": {}})
     rows = make_rows(60)
     window, candidate = train(rows, model)
