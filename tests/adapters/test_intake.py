@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -250,6 +252,31 @@ def test_a_crash_before_any_write_leaves_what_the_next_process_completes(plant: 
     assert outcome.state == "ingested"
     content = {key: value for key, value in plant.objects().items() if "/ledger/" not in key}
     assert content == {key: value for key, value in whole.objects().items() if "/ledger/" not in key}
+
+
+FULL_DISK = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from trimtab.adapters import files
+from trimtab.adapters.memory import MemoryBuckets
+from trimtab.core.errors import Unavailable
+
+bucket = MemoryBuckets().bucket("demand")
+etag = bucket.put("a.csv", b"x" * 100_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    with files.fetch(bucket, "a.csv", etag):
+        pass
+except Unavailable as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_no_verdict_on_the_file() -> None:
+    found = subprocess.run([sys.executable, "-c", FULL_DISK], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("cannot write a.csv to ")
+    assert "hint: free some of the disk, or set TMPDIR" in found.stdout
 
 
 def test_an_object_that_was_replaced_before_it_was_read_leaves_no_rows(plant: Plant) -> None:

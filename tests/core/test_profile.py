@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trimtab.core.bins import Bins, bins_of, edges_of
 from trimtab.core.errors import Invalid
-from trimtab.core.profile import PREDICTION, Bins, Profile, bins_of, edges_of, merge, profile
+from trimtab.core.profile import PREDICTION, Profile, merge, profile
 from trimtab.core.rows import INSTANT
 from trimtab.core.spec.model import Column, Data
 

@@ -85,7 +85,7 @@ def assemble(
         Unavailable: If the store cannot be reached.
     """
     # A step that has nothing to take in needs none of what reading files needs.
-    from trimtab.adapters.intake import partition_again, partition_id
+    from trimtab.adapters.partitions import partition_again, partition_id
 
     outcomes, entries = state.ledger.outcomes(), state.ledger.entries()
     by_version = {(entry.key, entry.etag): entry for entry in entries.values()}

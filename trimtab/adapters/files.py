@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from trimtab.adapters import formats
 from trimtab.adapters.formats import unreadable
+from trimtab.core.errors import Unavailable
 from trimtab.core.validation import Refused
 
 if TYPE_CHECKING:
@@ -58,21 +59,30 @@ def fetch(bucket: Bucket, key: str, etag: str) -> Iterator[Fetched]:
     Raises:
         Conflict: If the object has another etag by now.
         NotFound: If it is gone.
+        Unavailable: If the store does not answer, or the disk is full.
         Refused: kind `too_large`.
     """
     with tempfile.TemporaryDirectory(prefix="trimtab-") as folder:
         path = Path(folder) / "object"
-        digest, size = hashlib.sha256(), 0
-        with path.open("wb") as file:
-            for chunk in bucket.stream(key, etag):
-                size += len(chunk)
-                if size > MAX_BYTES:
-                    raise Refused(
-                        "too_large", f"{key} is larger than {MAX_BYTES >> 20} MiB", "upload it in several files"
-                    )
-                digest.update(chunk)
-                file.write(chunk)
-        yield Fetched(path, digest.hexdigest(), size)
+        try:
+            fetched = _download(bucket, key, etag, path)
+        except OSError as error:
+            raise Unavailable(
+                f"cannot write {key} to {folder}: {error.strerror}", "free some of the disk, or set TMPDIR"
+            ) from error
+        yield fetched
+
+
+def _download(bucket: Bucket, key: str, etag: str, path: Path) -> Fetched:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for chunk in bucket.stream(key, etag):
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise Refused("too_large", f"{key} is larger than {MAX_BYTES >> 20} MiB", "upload it in several files")
+            digest.update(chunk)
+            file.write(chunk)
+    return Fetched(path, digest.hexdigest(), size)
 
 
 def read_table(path: Path, format: str) -> Table:

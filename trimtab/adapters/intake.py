@@ -7,28 +7,27 @@ Everything written before the outcome is named for what is in it, so a crash any
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from trimtab.adapters import columns as tables
 from trimtab.adapters import files
+from trimtab.adapters.partitions import keep, partition_id, put_aside
 from trimtab.adapters.state import State
 from trimtab.adapters.state.data import DataStore
 from trimtab.adapters.state.state import wall_clock
 from trimtab.core import intake, validation
+from trimtab.core.bins import Floats
 from trimtab.core.drift import MIN_EFFECT
-from trimtab.core.errors import Conflict, Invalid, NotFound, Unavailable
+from trimtab.core.errors import Conflict, Invalid, NotFound
 from trimtab.core.metrics import METRICS
-from trimtab.core.profile import Floats, Profile
-from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition, digest
-from trimtab.core.spec.digests import data_digest
-from trimtab.core.validation import Checked, Refused
+from trimtab.core.profile import Profile
+from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition
+from trimtab.core.validation import Refused
 
 if TYPE_CHECKING:
     from trimtab.adapters.models import Champion
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
 
 # Profiles of the past that a batch is compared with: the newest for what is usual now, the oldest for other seasons.
 NEWEST, OLDEST = 32, 16
-
-
-def partition_id(sha256: str, model: ContinuousModel) -> str:
-    """The rows of these bytes under this spec, wherever they are uploaded."""
-    return digest(sha256, data_digest(model))
 
 
 def take_in(
@@ -106,7 +100,7 @@ def release(state: State, landing: Bucket, entry: LedgerEntry, model: Continuous
                 f"found no valid row in {entry.uri}: {checked.report.sentence()}",
                 "mend the file, or widen spec.data.schema, and upload it again",
             )
-        partition = _keep(state, partition_id(fetched.digest, model), checked, model.spec.data, fetched.path.parent)
+        partition = keep(state, partition_id(fetched.digest, model), checked, model.spec.data, fetched.path.parent)
     return state.ledger.release(
         concluded.model_copy(
             update={
@@ -120,45 +114,6 @@ def release(state: State, landing: Bucket, entry: LedgerEntry, model: Continuous
                 "recorded_at": wall_clock(),
             }
         )
-    )
-
-
-def partition_again(
-    state: State, landing: Bucket, entry: LedgerEntry, sha256: str, model: ContinuousModel
-) -> Partition | None:
-    """
-    The partition of bytes that were taken in under another data section, made now if it was not made before.
-
-    Returns:
-        None when the file is not acceptable under the section as it is now, or its bytes are gone.
-    """
-    data, name = model.spec.data, partition_id(sha256, model)
-    try:
-        valid = pl.read_parquet(state.data.partition(name), glob=False)
-    except NotFound:
-        try:
-            with files.fetch(landing, entry.key, entry.etag) as fetched:
-                checked = validation.validate(files.read_table(fetched.path, data.format), data)
-                if fetched.digest != sha256 or not checked.report.acceptable:
-                    return None
-                return _keep(state, name, checked, data, fetched.path.parent)
-        except (Refused, Conflict, NotFound):
-            return None
-    aside = state.data.quarantined(name)
-    set_aside = pl.read_parquet(aside, columns=["_row"], glob=False).height if aside else 0
-    return describe(name, valid, set_aside, data)
-
-
-def describe(name: str, valid: pl.DataFrame, quarantined: int, data: Data) -> Partition:
-    """The record of a partition's rows."""
-    times = valid[data.timestamp]
-    return Partition(
-        id=name,
-        rows=valid.height,
-        labelled=valid.height - valid[data.target].null_count(),
-        quarantined=quarantined,
-        first=times.min(),
-        last=times.max(),
     )
 
 
@@ -194,12 +149,12 @@ def _examined(
         drift=found.drift.to_dict() if found.drift else {},
     )
     if not found.ok or found.checked is None or found.profile is None:
-        aside = _put_aside(state, name, found.checked, fetched.path.parent) if found.checked else 0
+        aside = put_aside(state, name, found.checked, fetched.path.parent) if found.checked else 0
         empty = Partition(id=name, rows=0, labelled=0, quarantined=aside, first=None, last=None)
         return conclude(state="quarantined", partition=empty if found.checked else None)
     return conclude(
         state="ingested",
-        partition=_keep(state, name, found.checked, data, fetched.path.parent),
+        partition=keep(state, name, found.checked, data, fetched.path.parent),
         profile=state.data.put_profile(found.profile.to_dict()),
         judgement=judge(found.checked.valid, model, champion),
     )
@@ -225,32 +180,6 @@ def _past(state: State, outcomes: Mapping[str, IntakeOutcome], champion: Champio
 @lru_cache(maxsize=128)
 def _profile(store: DataStore, name: str) -> Profile:
     return Profile.from_dict(store.profile(name))
-
-
-def _keep(state: State, name: str, checked: Checked, data: Data, folder: Path) -> Partition:
-    """Put the valid and the quarantined rows where their id says."""
-    aside = _put_aside(state, name, checked, folder)
-    place = folder / "partition.parquet"
-    _write(checked.valid, place)
-    state.data.put_partition(name, place)
-    return describe(name, checked.valid, aside, data)
-
-
-def _put_aside(state: State, name: str, checked: Checked, folder: Path) -> int:
-    if checked.quarantined.height:
-        place = folder / "quarantined.parquet"
-        _write(checked.quarantined, place)
-        state.data.put_quarantined(name, place)
-    return checked.quarantined.height
-
-
-def _write(frame: pl.DataFrame, place: Path) -> None:
-    try:
-        frame.write_parquet(place, compression="zstd", statistics=True)
-    except (OSError, pl.exceptions.ComputeError) as error:
-        raise Unavailable(
-            f"cannot write {place.name} to {tempfile.gettempdir()} ({error})", "free some of the disk, or set TMPDIR"
-        ) from error
 
 
 def judge(valid: pl.DataFrame, model: ContinuousModel, champion: Champion | None) -> Judgement | None:

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trimtab.core.profile import PREDICTION, Counts, Profile
+from trimtab.core.bins import Counts, Floats
+from trimtab.core.profile import PREDICTION, Profile
 
-Floats = NDArray[np.float64]
 Verdict = Literal["retrain", "wait", "fixData"]
 Role = Literal["feature", "label", "prediction"]
 ALPHA = 0.05  # of the report, over all columns; the rate of alarms a year is the trigger's affair

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from trimtab.core import cells, drift, renamed, unit_change
+from trimtab.core.bins import Bins, Floats
 from trimtab.core.drift import DriftReport
-from trimtab.core.profile import PREDICTION, Bins, Floats, Profile, profile
+from trimtab.core.profile import PREDICTION, Profile, profile
 from trimtab.core.rows import Table, declared
 from trimtab.core.spec.model import Data
 from trimtab.core.validation import Checked, Refused, compare_columns, validate

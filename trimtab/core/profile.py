@@ -16,50 +16,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trimtab.core.bins import Bins, Counts, Floats, bins_for, bins_of
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.model import Data
 
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 HOUR = 3600
 SLICES = (HOUR, 6 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 28 * 24 * HOUR)  # seconds; each divides the next
 MAX_SLICES = 400  # a year of days
-BINS = 32  # equal shares of the first reference; Kolmogorov-Smirnov's distance is then exact to 1/32
-MAX_VALUES = 256  # of a category without declared values
 PREDICTION = "(prediction)"
-
-
-@dataclass(frozen=True)
-class Bins:
-    """
-    Where a column's counts go, fixed once for all that is to be compared.
-
-    A numeric column has `edges` e0 < ... < en: cells below e0, [e0, e1), ..., from en on, and null. A category has
-    `values`: a cell each, one for unseen values, and null.
-    """
-
-    edges: Floats | None = None
-    values: tuple[str, ...] = ()
-
-    @property
-    def cells(self) -> int:
-        return (len(self.values) + 1 if self.edges is None else len(self.edges) + 1) + 1
-
-    def counts(self, column: pl.Series) -> Counts:
-        """Rows by cell."""
-        return np.bincount(self.place(column), minlength=self.cells)
-
-    def place(self, column: pl.Series) -> NDArray[np.intp]:
-        """The cell of each row."""
-        if self.edges is None:
-            codes = column.cast(pl.String).replace_strict(
-                list(self.values), list(range(len(self.values))), default=len(self.values), return_dtype=pl.Int64
-            )
-            null = column.is_null().to_numpy()
-            return np.where(null, self.cells - 1, codes.fill_null(0).to_numpy()).astype(np.intp)
-        numbers = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        null = np.isnan(numbers)
-        return np.where(null, self.cells - 1, np.searchsorted(self.edges, numbers, side="right")).astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -173,38 +137,6 @@ class Profile:
         )
 
 
-def bins_of(frame: pl.DataFrame, data: Data) -> dict[str, Bins]:
-    """Bins for the features and the target, taken from the rows at hand and from the schema's own values."""
-    return {name: _bins(frame[name], data) for name in (*data.features, data.target) if name in frame.columns}
-
-
-def _bins(column: pl.Series, data: Data) -> Bins:
-    described = data.described.get(data.target if column.name == PREDICTION else column.name)
-    if column.dtype == pl.Boolean or (described and described.type == "boolean"):
-        return Bins(None, ("true", "false"))
-    if not column.dtype.is_numeric():
-        declared = described.values if described else ()
-        if described and described.type == "category" and not declared:
-            counted = column.drop_nulls().value_counts(sort=True).head(MAX_VALUES)
-            declared = tuple(sorted(counted[column.name].to_list()))
-        # Text and instants beside the features: only how many are missing.
-        return Bins(None, declared)
-    return Bins(edges_of(column.cast(pl.Float64).drop_nulls().drop_nans().to_numpy()))
-
-
-def edges_of(numbers: Floats) -> Floats:
-    """
-    Edges that cut the numbers into about equal shares; the last lies just beyond the greatest.
-
-    >>> edges_of(np.array([1.0, 2.0, 2.0])).round(3).tolist()
-    [1.0, 2.0, 2.0]
-    """
-    if not len(numbers):
-        return np.array([0.0, np.nextafter(0.0, 1.0)])
-    inner = np.quantile(numbers, np.linspace(0, 1, BINS + 1), method="inverted_cdf")
-    return np.append(np.unique(inner), np.nextafter(inner[-1], np.inf))
-
-
 def profile(
     frame: pl.DataFrame,
     data: Data,
@@ -225,7 +157,7 @@ def profile(
     times = frame[data.timestamp].dt.epoch("s").to_numpy().astype(np.int64)
     own = bins_of(frame, data)
     if predictions is not None:
-        own[PREDICTION] = _bins(frame[PREDICTION], data)
+        own[PREDICTION] = bins_for(frame[PREDICTION], data)
     used = {name: (bins or {}).get(name, default) for name, default in own.items()}
     seconds = _slice_seconds(times)
     starts, place = np.unique(times // seconds * seconds, return_inverse=True)
@@ -273,7 +205,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     starts = np.unique(np.concatenate([part.starts // seconds * seconds for part in parts]))
     bins = parts[0].bins
     for part in parts[1:]:
-        if part.to_dict()["columns"].keys() != bins.keys() or not all(_same(part.bins[n], bins[n]) for n in bins):
+        if part.to_dict()["columns"].keys() != bins.keys() or not all(part.bins[n].same(bins[n]) for n in bins):
             raise Invalid("found profiles with different bins; only profiles of the same bins add up")
     rows = np.zeros(len(starts), dtype=np.int64)
     cells = {name: np.zeros((len(starts), b.cells), dtype=np.int64) for name, b in bins.items()}
@@ -298,12 +230,6 @@ def merge(profiles: Iterable[Profile]) -> Profile:
         first=min((part.first for part in parts if part.first), default=None),
         last=max((part.last for part in parts if part.last), default=None),
     )
-
-
-def _same(a: Bins, b: Bins) -> bool:
-    if a.edges is None or b.edges is None:
-        return a.edges is b.edges and a.values == b.values
-    return np.array_equal(a.edges, b.edges)
 
 
 def _instant(seconds: int) -> datetime:
