@@ -82,7 +82,13 @@ def read(path: Path) -> dict[str, str]:
         raise Invalid(
             f"{path} holds keys and others may read it (mode {stat.S_IMODE(status.st_mode):o})", f"chmod 600 {path}"
         )
-    return parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise Invalid(
+            f"{path} is not text: byte {error.start} is {error.object[error.start]:#04x}",
+            "`trimtab up -f model.yaml` writes the file again",
+        ) from None
 
 
 def parse(text: str, source: str = FILE) -> dict[str, str]:
@@ -101,7 +107,7 @@ def parse(text: str, source: str = FILE) -> dict[str, str]:
         if not words:
             continue
         name, equals, value = words[0].partition("=")
-        if len(words) != 1 or not equals or not name.isidentifier():
+        if len(words) != 1 or not equals or not name.isidentifier() or "\0" in value:
             raise Invalid(
                 f"{source}, line {number}: needed KEY=VALUE", "`trimtab up -f model.yaml` writes the file again"
             )

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+
+from trimtab.core.errors import Invalid
 
 
 def canonical(value: object) -> bytes:
@@ -49,8 +51,22 @@ class Record(BaseModel):
         return canonical(self.model_dump(mode="json", by_alias=True))
 
     @classmethod
-    def from_json(cls, body: bytes) -> Self:
-        return cls.model_validate_json(body)
+    def from_json(cls, body: bytes, where: str = "") -> Self:
+        """
+        The record of canonical bytes, or of any JSON with its fields.
+
+        Raises:
+            Invalid: If the bytes are no such record; the message says what of them, and `where` they stand.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            path = ".".join(map(str, first["loc"])) or "the document"
+            raise Invalid(
+                f"{where or 'the record'} is no {cls.__name__}: {path}: {first['msg']} ({len(body)} bytes)",
+                "it was damaged or exchanged in the store: put its copy back; nothing was changed",
+            ) from error
 
 
 class LedgerEntry(Record):

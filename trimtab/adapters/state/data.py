@@ -56,7 +56,7 @@ class DataStore:
         return version
 
     def dataset(self, dataset: str) -> DatasetVersion:
-        return DatasetVersion.from_json(self._objects.get(self._layout.dataset(dataset)))
+        return DatasetVersion.from_json(self._objects.get(self._layout.dataset(dataset)), f"dataset {dataset}")
 
     # Values and texts by digest
 

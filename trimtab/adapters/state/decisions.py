@@ -65,7 +65,7 @@ class Decisions:
 
     def claim(self, number: int) -> Claim | None:
         found = self._bucket.find(self._layout.numbered("claims", number))
-        return None if found is None else Claim.from_json(found.body)
+        return None if found is None else Claim.from_json(found.body, f"the claim of decision {number}")
 
     def take(
         self,
@@ -107,7 +107,7 @@ class Decisions:
             )
             self._bucket.create(key, claim.to_json())
             return claim
-        held = Claim.from_json(found.body)
+        held = Claim.from_json(found.body, key)
         if held.lease_until > now:
             if held.owner == owner and held.state == "claimed" and held.retry_after is None:
                 return held
@@ -150,7 +150,7 @@ class Decisions:
         key = self._layout.numbered("claims", claim.number)
         for _ in range(SWAPS):
             found = self._bucket.get(key)
-            held = Claim.from_json(found.body)
+            held = Claim.from_json(found.body, key)
             if (held.owner, held.epoch) != (claim.owner, claim.epoch):
                 raise Fenced(
                     f"decision {claim.number} was taken over by {held.owner} (epoch {held.epoch}); "

@@ -90,7 +90,7 @@ class Lease:
 
     def _read(self) -> tuple[Held | None, Stored | None]:
         stored = self._bucket.find(self._key)
-        return (None if stored is None else Held.from_json(stored.body)), stored
+        return (None if stored is None else Held.from_json(stored.body, self._key)), stored
 
     @staticmethod
     def _body(owner: str, epoch: int, until: datetime) -> bytes:

@@ -39,7 +39,8 @@ class Ledger:
         ids = sorted(self.ids())
         unread = [entry for entry in ids if entry not in self._entries]
         bodies = self._objects.get_all(self._layout.ledger(entry, SEEN) for entry in unread)
-        self._entries.update({entry: LedgerEntry.from_json(b) for entry, b in zip(unread, bodies, strict=True)})
+        for entry, body in zip(unread, bodies, strict=True):
+            self._entries[entry] = LedgerEntry.from_json(body, self._layout.ledger(entry, SEEN))
         return {entry: self._entries[entry] for entry in ids}
 
     def entry(self, entry: str) -> LedgerEntry:
@@ -51,7 +52,7 @@ class Ledger:
             body = self._objects.find(self._layout.ledger(entry, SEEN))
             if body is None:
                 raise NotFound(f"found no ledger entry {entry} of {self._layout.model}")
-            self._entries[entry] = LedgerEntry.from_json(body)
+            self._entries[entry] = LedgerEntry.from_json(body, self._layout.ledger(entry, SEEN))
         return self._entries[entry]
 
     def outcome(self, entry: str) -> IntakeOutcome | None:
@@ -67,7 +68,8 @@ class Ledger:
         names = {entry: RELEASED if entry in listing[RELEASED] else OUTCOME for entry in sorted(listing[OUTCOME])}
         unread = [place for place in names.items() if place not in self._outcomes]
         bodies = self._objects.get_all(self._layout.ledger(entry, name) for entry, name in unread)
-        self._outcomes.update({place: IntakeOutcome.from_json(b) for place, b in zip(unread, bodies, strict=True)})
+        for place, body in zip(unread, bodies, strict=True):
+            self._outcomes[place] = IntakeOutcome.from_json(body, self._layout.ledger(*place))
         return {place[0]: self._outcomes[place] for place in names.items()}
 
     def conclude(self, outcome: IntakeOutcome) -> IntakeOutcome:
@@ -102,7 +104,7 @@ class Ledger:
             body = self._objects.find(self._layout.ledger(entry, name))
             if body is None:
                 return None
-            self._outcomes[entry, name] = IntakeOutcome.from_json(body)
+            self._outcomes[entry, name] = IntakeOutcome.from_json(body, self._layout.ledger(entry, name))
         return self._outcomes[entry, name]
 
     def _listing(self) -> dict[str, set[str]]:

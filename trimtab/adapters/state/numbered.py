@@ -39,10 +39,12 @@ class Numbered(Generic[R]):
         with self._lock:
             start_after = self.key(self._whole) if self._whole else ""
             keys = [info.key for info in self._objects.bucket.list(self._layout.numbered(self.kind), start_after)]
-            numbers = [int(key.rsplit("/", 1)[-1].removesuffix(".json")) for key in keys]
+            # Only our own: a person may have left something else there.
+            names = [(key, key.rsplit("/", 1)[-1].removesuffix(".json")) for key in keys]
+            numbers = [int(name) for key, name in names if name.isdecimal() and self.key(int(name)) == key]
             unknown = [number for number in numbers if number not in self._known]
             for number, body in zip(unknown, self._objects.get_all(map(self.key, unknown)), strict=True):
-                self._known[number] = self._record.from_json(body)
+                self._known[number] = self._record.from_json(body, self.key(number))
             while self._whole + 1 in self._known:
                 self._whole += 1
             return dict(sorted(self._known.items()))
@@ -53,7 +55,7 @@ class Numbered(Generic[R]):
                 body = self._objects.find(self.key(number))
                 if body is None:
                     return None
-                self._known[number] = self._record.from_json(body)
+                self._known[number] = self._record.from_json(body, self.key(number))
             return self._known[number]
 
     def create(self, number: int, record: R) -> None:
