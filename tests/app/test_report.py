@@ -161,6 +161,25 @@ def test_every_policy_keeps_its_colour_in_the_plot() -> None:
         assert f'stroke="{plots.COLOURS[name]}"' in drawn
 
 
+@pytest.mark.parametrize(
+    ("weeks", "size", "labels"),
+    [
+        (8, plots.WIDE, {"2024", "4 Feb"}),
+        (52, plots.WIDE, {"Jan", "2024", "Feb", "Nov", "Dec"}),
+        (52, plots.NARROW, {"Jan", "2024", "Apr", "Jul", "Oct"}),
+        (300, plots.WIDE, {"Jan", "Jul", "2024", "2029"}),
+    ],
+)
+def test_the_time_axis_is_labelled_to_suit_its_length(weeks: int, size: plots.Size, labels: set[str]) -> None:
+    values = [0.3] * weeks
+    made = summary()
+    long = made.comparison.model_copy(update={"policies": (policy("trimtab", values), policy("never", values))})
+    drawn = plots.error_over_time(made.model_copy(update={"comparison": long}), size)
+    shown = set(re.findall(r">([^<>]+)</t(?:ext|span)>", drawn))
+    assert labels <= shown
+    assert sum(1 for each in shown if re.fullmatch(r"[A-Z][a-z]{2}|\d+ [A-Z][a-z]{2}", each)) <= size.ticks + 1
+
+
 def test_labels_at_the_ends_of_lines_do_not_overlap() -> None:
     heights = plots.spread([0.30, 0.30, 0.31, 0.9], 0.05)
     ordered = sorted(heights)
@@ -190,7 +209,17 @@ def test_a_summary_without_incidents_or_journal_leaves_the_sections_out() -> Non
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "none"), (True, "yes"), (0.123456, "0.1235"), ([], "none"), (["a", "b"], "a, b"), (12345, "12345")],
+    [
+        ({"point": 0.2, "low": 0.1, "high": 0.30001}, "0.2 (between 0.1 and 0.3)"),
+        ({"point": 0.2, "low": None, "high": None}, "0.2"),
+        ("2012-01-28T23:00:00.000001Z", "28 Jan 2012, 23:00 UTC"),
+        (None, "none"),
+        (True, "yes"),
+        (0.123456, "0.1235"),
+        ([], "none"),
+        (["a", "b"], "a, b"),
+        (12345, "12345"),
+    ],
 )
 def test_evidence_reads_as_people_write(value: object, shown: str) -> None:
     assert str(evidence(value)) == shown

@@ -155,7 +155,12 @@ def run_evidence(window: Mapping[str, Any], evaluation: Mapping[str, Any]) -> di
             "holdoutRows": window["holdoutRows"],
         },
         "evaluation": {name: evaluation[name] for name in told if evaluation.get(name)},
-        "slices": list(evaluation.get("slices", ())),
+        "slices": {
+            f"{part['column']} = {part['value']}": {
+                name: part[name] for name in ("rows", "candidate", "champion", "difference") if part.get(name)
+            }
+            for part in evaluation.get("slices", ())
+        },
     }
 
 

@@ -112,7 +112,8 @@ class Year:
         at = batch.first or datetime.now(UTC)
         found = found[0].upper() + found[1:]
         self.incidents.append(Incident(at=at, what=what, did=did, found=found, kind=kind, kept=kept))
-        self.tell(_day(at), what, found if kept else f"NOT AS IT SHOULD BE: {found}")
+        first = found.partition(";")[0]
+        self.tell(_day(at), what, first if kept else f"NOT AS IT SHOULD BE: {found}")
 
 
 def account(year: Year, backtest: Backtest, fortnights: int, began: float, facts: dict[str, str]) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from trimtab.app.report.plots import NARROW, WIDE, error_over_time
 from trimtab.app.report.summary import PER_CENT, Summary, show, title_of, verdict
 from trimtab.core.comparison import Comparison
 
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)")  # times in JSON
 FOLDER = Path(__file__).parent
 
 
@@ -51,6 +53,8 @@ def evidence(value: Any) -> Markup:
     >>> str(evidence({"newRows": 600, "<b>": [1, 2]}))
     '<dl class="evidence"><dt>newRows</dt><dd>600</dd><dt>&lt;b&gt;</dt><dd>1, 2</dd></dl>'
     """
+    if isinstance(value, Mapping) and set(value) == {"point", "low", "high"}:
+        return Markup("{}").format(_interval(value))
     if isinstance(value, Mapping):
         parts = [Markup("<dt>{}</dt><dd>{}</dd>").format(key, evidence(each)) for key, each in value.items()]
         return Markup('<dl class="evidence">{}</dl>').format(Markup("").join(parts))
@@ -70,7 +74,14 @@ def _plain(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    text = str(value)
+    return f"{_day(datetime.fromisoformat(text))}, {text[11:16]} UTC" if INSTANT.fullmatch(text) else text
+
+
+def _interval(value: Mapping[str, Any]) -> str:
+    """A point estimate with its interval, where there is one."""
+    point, low, high = (_plain(value[name]) for name in ("point", "low", "high"))
+    return point if value["low"] is None else f"{point} (between {low} and {high})"
 
 
 def _headline(comparison: Comparison) -> str:
@@ -93,7 +104,7 @@ def _caption(summary: Summary) -> str:
     marks = (
         f"Triangles mark the {len(runs)} training runs ({served} brought a new champion; a hollow one was turned down)"
     )
-    crosses = f", crosses the {len(summary.incidents)} incidents" if summary.incidents else ""
+    crosses = ", crosses what went wrong on purpose" if summary.incidents else ""
     return f"Over all {len(comparison.policies[0].batches)} batches: {scores}. {marks}{crosses}."
 
 

@@ -11,6 +11,7 @@ import html
 import itertools
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from types import ModuleType
 from typing import Any
 
@@ -28,11 +29,14 @@ DASHES = {"trimtab": [1, 0], "never": [1, 0], "everything": [6, 3], "window": [2
 # Stand-ins that the page's style sheet turns into the colours of the reader's theme.
 INK, FAINT, GRID, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
 FONT = "system-ui, sans-serif"
-# The year stands under each January only.
+# The year stands under the first label and under each January.
 MONTHS = (
-    "utcmonth(datum.value) == 0 ? [utcFormat(datum.value, '%b'), utcFormat(datum.value, '%Y')]"
-    " : utcFormat(datum.value, '%b')"
+    "datum.index == 0 || utcmonth(datum.value) == 0"
+    " ? [utcFormat(datum.value, '%b'), utcFormat(datum.value, '%Y')] : utcFormat(datum.value, '%b')"
 )
+DAYS = MONTHS.replace("'%b'", "'%-d %b'").replace(" || utcmonth(datum.value) == 0", "")
+SHORT_DAYS = 100  # streams up to this long are labelled by days
+MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
 LABEL_PIXELS = 15  # least distance between two labels at the ends of lines
 
 
@@ -76,20 +80,23 @@ def _room(size: Size) -> dict[str, int]:
     return {"left": 2, "top": 2, "bottom": 2, "right": 40 if size.labelled else 2}
 
 
-def _time(comparison: Comparison) -> dict[str, list[str]]:
+def _span(comparison: Comparison) -> tuple[datetime, datetime]:
     """One axis for all panels: from the first batch's beginning to the last one's end."""
     batches = [batch for policy in comparison.policies for batch in policy.batches]
-    return {
-        "domain": [
-            min(batch.start for batch in batches).isoformat(),
-            max(batch.end for batch in batches).isoformat(),
-        ]
-    }
+    return min(batch.start for batch in batches), max(batch.end for batch in batches)
 
 
 def _x(alt: ModuleType, comparison: Comparison, size: Size, labels: bool = True) -> Any:
-    axis = alt.Axis(labelExpr=MONTHS, tickCount=size.ticks, title=None, grid=False) if labels else None
-    return alt.X("at:T", scale=alt.Scale(type="utc", **_time(comparison)), axis=axis)
+    first, last = _span(comparison)
+    days = (last - first).total_seconds() / 86_400
+    if days <= SHORT_DAYS:
+        ticks: Any = max(2, size.ticks // 2)
+        axis = alt.Axis(labelExpr=DAYS, tickCount=ticks, title=None, grid=False)
+    else:
+        step = next((each for each in MONTH_STEPS if days / 30 / each <= size.ticks + 1), MONTH_STEPS[-1])
+        axis = alt.Axis(labelExpr=MONTHS, tickCount={"interval": "month", "step": step}, title=None, grid=False)
+    scale = alt.Scale(type="utc", domain=[first.isoformat(), last.isoformat()])
+    return alt.X("at:T", scale=scale, axis=axis if labels else None)
 
 
 def _lines(alt: ModuleType, comparison: Comparison, size: Size) -> Any:
