@@ -56,10 +56,14 @@ def verdict(
     if candidate.point is None:
         why = note or "the holdout does not define it"
         return Verdict("first" if champion is None else "undecided", "rejected", f"no {metric.name}: {why}")
-    short = floor is not None and metric.better(floor, candidate.point)
-    beneath = f"{metric.name} {candidate.point:.4g} is short of the floor {floor:g}" if short and floor else ""
+    short = ""
+    if floor is not None and metric.better(floor, candidate.point):
+        short = f"{metric.name} {candidate.point:.4g} is short of the floor {floor:g}"
     if champion is None:
-        return _first(metric, candidate.point, beneath, short, note)
+        if short:
+            return Verdict("first", "rejected", short)
+        why = note or "there was no champion before"
+        return Verdict("first", "champion", f"{metric.name} {candidate.point:.4g}; {why}")
     result = compare(metric, difference, margin)
     reason = describe(metric, difference, champion, result, note)
     if result == "worse":
@@ -67,7 +71,7 @@ def verdict(
     if short:
         # It would serve better than what serves now, and yet not well enough to go live by itself.
         state: State = "awaitingApproval" if result == "better" else "rejected"
-        return Verdict(result, state, f"{reason}; {beneath or 'it is short of the floor'}")
+        return Verdict(result, state, f"{reason}; {short}")
     if not immediate:
         return Verdict(result, "challenger", reason)
     if result == "undecided" and not _no_worse(metric, difference):
@@ -94,13 +98,6 @@ def _no_worse(metric: Metric, difference: Interval | None) -> bool:
     if difference is None or difference.point is None:
         return False
     return difference.point == 0 or metric.better(difference.point, 0.0)
-
-
-def _first(metric: Metric, point: float, beneath: str, short: bool, note: str) -> Verdict:
-    if short:
-        return Verdict("first", "rejected", beneath or f"{metric.name} {point:.4g} is short of the floor 0")
-    reason = note or "there was no champion before"
-    return Verdict("first", "champion", f"{metric.name} {point:.4g}; {reason}")
 
 
 def describe(metric: Metric, difference: Interval | None, champion: int, result: Result, note: str) -> str:
