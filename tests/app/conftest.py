@@ -244,6 +244,12 @@ def day_file_fixture() -> Callable[..., bytes]:
     return day_file
 
 
+@pytest.fixture(scope="session", name="Rig")
+def rig_class() -> type[Rig]:
+    """For tests that open one on another store, or with another spec than `SPEC`, which is its `text`."""
+    return Rig
+
+
 @pytest.fixture(name="wait_for")
 def wait_for_fixture() -> Callable[..., Any]:
     return wait_for
