@@ -33,7 +33,7 @@ time.sleep(60)
 """
 
 
-def wait(look: Callable[[], Any], seconds: float = 60) -> Any:
+def wait(look: Callable[[], Any], seconds: float = 120) -> Any:
     """What `look` gives once it gives something."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -22,6 +22,7 @@ from trimtab.app.embedded.store import Store
 from trimtab.core import spec as specs
 from trimtab.core.ports import Buckets, RunPhase, RunRequest, RunStatus
 
+pytestmark = pytest.mark.timeout(1000)
 MODEL = "plant"
 SPEC = """\
 apiVersion: trimtab.dev/v1alpha1
@@ -49,6 +50,7 @@ spec:
   rollout: {strategy: immediate}
 """
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+DEADLINE_SECONDS = 400  # a run takes ten on an idle machine; for one that many tests share, be patient
 ENDED = (RunPhase.SUCCEEDED, RunPhase.FAILED)
 STEPS = ("ingest", "validate", "detect_drift", "select_window", "train", "evaluate", "register")
 
@@ -87,7 +89,7 @@ class Plant:
         return self.end_of(self.launcher.launch(self.request(*objects, reason=reason, run_key=run_key)).run_id)
 
     def end_of(self, run_id: str) -> RunStatus:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
             status = self.launcher.look_up(run_id)
             if status is not None and status.phase in ENDED:
