@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 STATE = "s3://backtest/replay"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-LONG_AGO = timedelta(days=3650)  # a replayed upload has settled: nothing else is arriving
+SETTLED = timedelta(days=3650)  # nothing else is arriving: a replayed upload has settled long ago
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Replay:
             start=times.min(),
             end=times.max(),
             rows=judged.rows,
-            value=judged.metrics[primary],
+            value=judged.metrics.get(primary, judged.numerator / judged.denominator),
             numerator=judged.numerator,
             denominator=judged.denominator,
         )
@@ -136,7 +136,7 @@ class Replay:
             requests=(),
             training_digest=self._recipe,
             maturity=self.model.spec.data.labels.maturity,
-            wall=self._now + LONG_AGO,
+            wall=self._now + SETTLED,
             wall_is_policy=False,
         )
         return decide(self._policy, observed, self._now)

@@ -37,14 +37,14 @@ def _scores(state: State, primary: str) -> list[BatchScore]:
     scores = []
     for outcome in state.ledger.outcomes().values():
         judged, part = outcome.judgement, outcome.partition
-        if outcome.state != "ingested" or judged is None or part is None or part.first is None or part.last is None:
+        if judged is None or not judged.denominator or part is None or part.first is None or part.last is None:
             continue
         scores.append(
             BatchScore(
                 start=part.first,
                 end=part.last,
                 rows=judged.rows,
-                value=judged.metrics[primary],
+                value=judged.metrics.get(primary, judged.numerator / judged.denominator),
                 numerator=judged.numerator,
                 denominator=judged.denominator,
             )
