@@ -353,6 +353,14 @@ def test_rows_that_the_champion_may_have_learned_do_not_judge_it(plant: Plant) -
     assert judged.rows == 10
 
 
+def test_before_the_first_champion_all_files_so_far_are_the_reference(plant: Plant) -> None:
+    for number in range(4):
+        plant.upload(f"w{number}.csv", week(number))
+    report = plant.upload("w4.csv", week(4)).drift
+    assert report["referenceBatches"] == 4
+    assert "p cannot be below 0.200" in report["reason"]
+
+
 def test_the_reference_of_the_champion_measures_drift_of_columns_and_predictions(plant: Plant) -> None:
     past(plant, 40)
     plant.champion = champion(plant, range(40))

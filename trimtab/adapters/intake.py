@@ -25,7 +25,7 @@ from trimtab.core.bins import Floats
 from trimtab.core.drift import MIN_EFFECT
 from trimtab.core.errors import Conflict, Invalid, NotFound
 from trimtab.core.metrics import METRICS
-from trimtab.core.profile import Profile
+from trimtab.core.profile import Profile, merge
 from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition
 from trimtab.core.validation import Refused
 
@@ -174,7 +174,9 @@ def _past(state: State, outcomes: Mapping[str, IntakeOutcome], champion: Champio
     profiles = tuple(_profile(state.data, outcome.profile) for outcome in chosen)
     if champion is not None and champion.version.reference:
         return intake.Past(_profile(state.data, champion.version.reference), profiles)
-    return intake.Past(profiles[0] if profiles else None, profiles)
+    # Without a champion all files so far are the reference, as far as they were counted alike.
+    alike = [known for known in profiles if known.counts_as(profiles[0].bins)]
+    return intake.Past(merge(alike) if alike else None, profiles)
 
 
 @lru_cache(maxsize=128)

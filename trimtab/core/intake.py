@@ -22,7 +22,7 @@ class Past:
     What is known when a file comes in.
 
     Attributes:
-        reference: What the champion learned from; before there is one, what was ingested first. None at the start.
+        reference: What the champion learned from; before there is one, all that was ingested. None at the start.
         profiles: Of files ingested before, in any order.
     """
 

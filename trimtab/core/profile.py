@@ -64,6 +64,10 @@ class Profile:
         summed: Counts = self.cells[column].sum(axis=0)
         return summed
 
+    def counts_as(self, bins: Mapping[str, Bins]) -> bool:
+        """Whether it was counted into these bins, so that it adds up with others of them."""
+        return self.bins.keys() == bins.keys() and all(self.bins[name].same(bins[name]) for name in bins)
+
     def cut(self, chosen: NDArray[np.bool_]) -> Profile:
         """Only the chosen slices; the event times are then those of the slices."""
         starts = self.starts[chosen]
@@ -205,7 +209,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     starts = np.unique(np.concatenate([part.starts // seconds * seconds for part in parts]))
     bins = parts[0].bins
     for part in parts[1:]:
-        if part.to_dict()["columns"].keys() != bins.keys() or not all(part.bins[n].same(bins[n]) for n in bins):
+        if not part.counts_as(bins):
             raise Invalid("found profiles with different bins; only profiles of the same bins add up")
     rows = np.zeros(len(starts), dtype=np.int64)
     cells = {name: np.zeros((len(starts), b.cells), dtype=np.int64) for name, b in bins.items()}
