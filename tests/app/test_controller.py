@@ -376,6 +376,22 @@ def test_a_run_somebody_started_through_the_sdk_is_left_to_them(rig: Rig, day_fi
     assert rig.state.decisions.claim(2) is None
 
 
+def test_a_run_through_the_sdk_that_failed_for_good_is_said_to_have_failed(rig: Rig, day_file: DayFile) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.step()
+    theirs = rig.decisions()[0].model_copy(update={"number": 2, "reason": "sdk", "entries": (), "run_key": "theirs"})
+    rig.state.decisions.propose(theirs)
+    rig.step()
+    going_on = rig.outcome(2)
+    rig.state.data.put_step("theirs", "failure", {"step": "train", "permanent": True, "error": "no", "seconds": 3.0})
+
+    rig.step()
+
+    assert going_on is None
+    assert (rig.outcome(2).state, rig.outcome(2).reason) == ("failed", "train: no")
+    assert (rig.outcome(2).training_seconds, rig.outcome(2).fits) == (3.0, 1)
+
+
 def test_two_who_decide_at_once_make_one_decision(rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch) -> None:
     from trimtab.core.errors import Conflict
 

@@ -127,6 +127,9 @@ class Controller:
         """The decision that is open, brought on by what comes next; None when none is."""
         self._ended = False
         ours = [decision for decision in decisions if decision.reason != "sdk"]
+        for decision in decisions:
+            if decision.reason == "sdk" and decision.number not in results:
+                self.executor.conclude_foreign(decision)
         self._current = None
         for decision in ours:
             if decision.number in results:

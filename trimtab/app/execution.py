@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,6 +81,12 @@ class Executor:
         if status.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED):
             self._ended(decision, claim, status)
         return claim
+
+    def conclude_foreign(self, decision: Decision) -> None:
+        """A run through the SDK that failed for good has nobody else to say so; what its steps wrote down says it."""
+        failure = self.state.data.step(decision.run_key, "failure") or {}
+        if failure.get("permanent"):
+            self._fail(decision, f"{failure.get('step', 'a step')}: {failure.get('error')}", ())
 
     def unfinished(self, decision: Decision) -> Claim | None:
         """
@@ -160,7 +166,8 @@ class Executor:
         if status.phase is RunPhase.SUCCEEDED:
             self._transient(decision, claim, "the run ended without an outcome")
         elif failure.get("permanent"):
-            self._fail(decision, claim, f"{failure.get('step', 'a step')}: {failure.get('error') or status.error}")
+            reason = f"{failure.get('step', 'a step')}: {failure.get('error') or status.error}"
+            self._fail(decision, reason, self.launcher.logs(claim.run_id, LOG_LINES))
         else:
             self._transient(decision, claim, status.error or "the run was killed")
 
@@ -177,13 +184,14 @@ class Executor:
         )
         failures = claim.attempt - stopped
         if failures >= MOST_ATTEMPTS:
-            self._fail(decision, claim, f"{failures} attempts failed, the last one: {error}")
+            last = self.launcher.logs(claim.run_id, LOG_LINES)
+            self._fail(decision, f"{failures} attempts failed, the last one: {error}", last)
             return
         later = timedelta(seconds=BACK_OFF_SECONDS[min(max(failures, 1), len(BACK_OFF_SECONDS)) - 1])
         log.warning("decision %d: attempt %d failed: %s", decision.number, claim.attempt, error)
         self.state.decisions.back_off(claim, self.wall() + later)
 
-    def _fail(self, decision: Decision, claim: Claim, reason: str) -> None:
+    def _fail(self, decision: Decision, reason: str, last_lines: Sequence[str]) -> None:
         spent = spent_on_fits(self.state, decision.run_key)
         self.state.decisions.conclude(
             Outcome(
@@ -193,7 +201,7 @@ class Executor:
                 reason=reason,
                 training_seconds=spent[0],
                 fits=spent[1],
-                log=tuple(self.launcher.logs(claim.run_id, LOG_LINES)),
+                log=tuple(last_lines),
                 decided_at=self.clock.now(),
                 recorded_at=self.wall(),
             )
