@@ -30,6 +30,8 @@ FOREIGN = (
     "AWS_REGION",
 )
 
+NO_PROXY = ("NO_PROXY", "no_proxy")
+
 
 def settings(start: Path | None = None) -> Environment:
     """
@@ -127,7 +129,7 @@ def render(values: Mapping[str, str]) -> str:
 
 def _go_past_proxies() -> None:
     """A proxy cannot reach this machine's loopback: boto3 and httpx must not ask it to."""
-    for name in ("NO_PROXY", "no_proxy"):
+    for name in NO_PROXY:
         hosts = [host for host in os.environ.get(name, "").split(",") if host]
         if "127.0.0.1" not in hosts:
             os.environ[name] = ",".join([*hosts, "127.0.0.1"])

@@ -32,9 +32,14 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def free_bytes(folder: Path) -> int:
+    """Room on the disk under the folder."""
+    return shutil.disk_usage(folder).free
+
+
 def require_space(folder: Path) -> None:
     """Raises Unavailable if the disk under the folder is about to be full."""
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < LEAST_FREE_BYTES:
         raise Unavailable(
             f"found {free >> 20} MB free on the disk of {folder}, needed at least {LEAST_FREE_BYTES >> 20} MB",

@@ -185,9 +185,14 @@ class Platform:
         self._stack.callback(self.store.stop)
         self._tell("starting the store")
         self.store.start()
-        self.supervisor = Supervisor(self.store, self._tell)
+        self.supervisor = Supervisor(self.store, self._tell, self._has_trouble)
         self._stack.callback(self.supervisor.stop)
         self.supervisor.start()
+
+    def _has_trouble(self) -> bool:
+        """Whether the loop's problem names the store; asked from the supervisor's thread, before there is a loop too."""
+        problems = self.loop.snapshot().problems if hasattr(self, "loop") else ()
+        return any(self.store.endpoint in problem for problem in problems)
 
     def _settle_environment(self, port: int) -> None:
         self.variables = {
@@ -199,8 +204,8 @@ class Platform:
             "TRIMTAB_SPEC_FOLDER": self._spec_folder,
             "TRIMTAB_POLICY_CLOCK": self._policy_clock,
         }
-        before = dict(os.environ)
-        self._stack.callback(_put_back, before)
+        touched = (*self.variables, *settings.FOREIGN, *settings.NO_PROXY)
+        self._stack.callback(_put_back, {name: os.environ.get(name) for name in touched})
         settings.apply(self.variables)
         self.environment = environments.read()
 
@@ -255,7 +260,9 @@ def with_settle(model: ContinuousModel, seconds: float) -> ContinuousModel:
     return model.model_copy(update={"spec": spec})
 
 
-def _put_back(environ: dict[str, str]) -> None:
-    for name in set(os.environ) - set(environ):
-        del os.environ[name]
-    os.environ.update(environ)
+def _put_back(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -1,4 +1,9 @@
-"""Starts the store again when it dies, more slowly each time it dies soon after."""
+"""
+Starts the store again when it dies, or goes on refusing to write, more slowly each time it does so soon after.
+
+A store whose disk was full once refuses every write until it is started again, however much room there is by then: its
+index has closed its journal. What was acknowledged before is all there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from trimtab.app.embedded.files import free_bytes
 from trimtab.app.embedded.store import Store
 from trimtab.core.errors import TrimtabError
 
@@ -14,6 +20,8 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 # A store that ran this long is taken for healthy: its next death is a first one again.
 HEALTHY_SECONDS = 60.0
+PROBE_SECONDS = 2.0  # between probes of a store that somebody has trouble with
+ROOM_BYTES = 16 << 20  # with less a start would end where the last one did
 
 
 class Supervisor:
@@ -25,11 +33,14 @@ class Supervisor:
     Args:
         store: A store that was started.
         tell: Is told in one line what happened, from the thread.
+        troubled: Whether who works on the store has trouble with it just now: only then it is probed.
     """
 
-    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, tell: Callable[[str], None], troubled: Callable[[], bool] = lambda: False) -> None:
         self._store = store
         self._tell = tell
+        self._troubled = troubled
+        self._probed = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="store-supervisor", daemon=True)
         self.restarts = 0
@@ -47,11 +58,12 @@ class Supervisor:
     def _watch(self) -> None:
         pause, begun = FIRST_PAUSE_SECONDS, time.monotonic()
         while not self._stopping.wait(LOOK_SECONDS):
-            if self._store.running:
+            why = self._why_restart()
+            if not why:
                 continue
             if time.monotonic() - begun > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
-            self._tell(f"the store ended by itself; starting it again in {pause:g} s")
+            self._tell(f"the store {why}; starting it again in {pause:g} s")
             if self._stopping.wait(pause):
                 return
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -64,3 +76,14 @@ class Supervisor:
                 continue
             self.restarts += 1
             self._tell(f"the store is back at {self._store.endpoint} after {time.monotonic() - begun:.1f} s")
+
+    def _why_restart(self) -> str:
+        """What is wrong with the store that a start mends; empty while nothing is."""
+        if not self._store.running:
+            return "ended by itself"
+        if not self._troubled() or time.monotonic() - self._probed < PROBE_SECONDS:
+            return ""
+        self._probed = time.monotonic()
+        if free_bytes(self._store.folder) < ROOM_BYTES:
+            return ""
+        return "refuses to write, although its disk has room" if self._store.refuses_writes() else ""
