@@ -163,6 +163,8 @@ class Platform:
         elif not is_free(port):
             raise Invalid(f"port {port} on {LOOPBACK} is taken", "choose another, or leave --port out for a free one")
         held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # As the listener does it: after a kill, connections of the former one linger for a minute.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             held.bind((LOOPBACK, port))
         except OSError as error:
