@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class Store:
         self._credentials = credentials
         self._ports: dict[str, int] = {}
         self._child: Child | None = None
+        self._client: S3Client | None = None
         self._given_up = threading.Event()
 
     def __enter__(self) -> Self:
@@ -172,24 +174,10 @@ class Store:
 
     def client(self) -> S3Client:
         """A boto3 client with this store's own keys, whatever the environment says; short timeouts, no retries."""
-        import boto3
-        from botocore.config import Config
-
-        config = Config(
-            connect_timeout=2,
-            read_timeout=10,
-            retries={"total_max_attempts": 1},
-            proxies={},
-            s3={"addressing_style": "path"},
-        )
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.credentials.access_key,
-            aws_secret_access_key=self.credentials.secret_key,
-            region_name=REGION,
-            config=config,
-        )
+        # Made once: it takes a tenth of a second, and threads may share it.
+        if self._client is None or self._client.meta.endpoint_url != self.endpoint:
+            self._client = _connect(self.endpoint, self.credentials)
+        return self._client
 
     def create_bucket(self, name: str) -> str:
         """Make the bucket unless it exists; returns its name."""
@@ -251,6 +239,31 @@ class Store:
             f"the store in {self.folder} was not ready within {READY_SECONDS:.0f} s: {last}\nits last lines:\n{log}",
             f"`trimtab doctor` checks ports, disk and leftovers; the whole log is {self.folder / 'store.log'}",
         )
+
+
+def _connect(endpoint: str, credentials: Credentials) -> S3Client:
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    # No profile and no file of the user's: a profile that does not exist would be an error.
+    unset = (None, None, None, None)
+    nowhere = (None, None, os.devnull, None)
+    session = botocore.session.Session({"profile": unset, "config_file": nowhere, "credentials_file": nowhere})
+    return boto3.session.Session(botocore_session=session).client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        region_name=REGION,
+        config=Config(
+            connect_timeout=2,
+            read_timeout=10,
+            retries={"total_max_attempts": 1},
+            proxies={},
+            s3={"addressing_style": "path"},
+        ),
+    )
 
 
 def _rotate(log: Path) -> None:
