@@ -192,7 +192,7 @@ class Platform:
         self.supervisor.start()
 
     def _has_trouble(self) -> bool:
-        """Whether the loop's problem names the store; asked from the supervisor's thread, before there is a loop too."""
+        """Whether the loop's problem names the store; asked by the supervisor, before there is a loop too."""
         problems = self.loop.snapshot().problems if hasattr(self, "loop") else ()
         return any(self.store.endpoint in problem for problem in problems)
 
