@@ -27,6 +27,7 @@ class Tenure:
         self.owner = owner
         self._lost = lost
         self._epoch: int | None = None
+        self.problem = ""  # why the last renewal failed: while nothing comes in, the only sign of a store in trouble
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="trimtab-lease", daemon=True)
 
@@ -76,8 +77,11 @@ class Tenure:
                 continue
             try:
                 self._lease.renew(self.owner, epoch, LEASE_SECONDS)
+                self.problem = ""
             except Fenced as fenced:
+                self.problem = ""
                 self.lose(fenced)
             except TrimtabError as error:
                 # Nobody else can take it either while the store is away; the next renewal tells whether somebody did.
+                self.problem = str(error)
                 log.info("the lease could not be renewed: %s", error)

@@ -214,7 +214,8 @@ class Worker:
         self._tell(f"another process works for {self._state.model} now; standing by ({fenced.message})")
 
     def _problems(self) -> tuple[str, ...]:
-        return tuple(problem for problem in (self._problem, self._intake.problem) if problem)
+        found = (self._problem or self._tenure.problem, self._intake.problem)
+        return tuple(problem for problem in found if problem)
 
     def _idle(self, why: str) -> Status:
         return status_of(Seen(self._state.model, 0, {}, (), {}, held=Held("waiting", why, None, "wall")))

@@ -192,9 +192,9 @@ class Platform:
         self.supervisor.start()
 
     def _has_trouble(self) -> bool:
-        """Whether the loop's problem names the store; asked by the supervisor, before there is a loop too."""
+        """Whether the loop's problem is an answer of the store; asked by the supervisor, before there is a loop too."""
         problems = self.loop.snapshot().problems if hasattr(self, "loop") else ()
-        return any(self.store.endpoint in problem for problem in problems)
+        return any(f"{self.store.endpoint} answers 5" in problem for problem in problems)
 
     def _settle_environment(self, port: int) -> None:
         self.variables = {

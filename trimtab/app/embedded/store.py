@@ -144,21 +144,6 @@ class Store:
         self._child.start()
         self._wait_until_ready(time.monotonic() + READY_SECONDS)
 
-    def refuses_writes(self) -> bool:
-        """Whether it answers and yet does not let a probe be put: after a full disk, until it is started again."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        client, bucket = self.client(), self._buckets[0]
-        try:
-            client.put_object(Bucket=bucket, Key=PROBE, Body=b"written")
-            client.delete_object(Bucket=bucket, Key=PROBE)
-        except ClientError as error:
-            status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            return status >= 500
-        except BotoCoreError:
-            return False  # busy, or dying: neither is mended by ending it
-        return False
-
     def stop(self) -> None:
         """Stop the server; nothing happens when it does not run."""
         self.give_up()

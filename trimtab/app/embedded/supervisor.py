@@ -1,8 +1,8 @@
 """
-Starts the store again when it dies, or goes on refusing to write, more slowly each time it does so soon after.
+Starts the store again when it dies or has to be started again, more slowly each time it does so soon after.
 
-A store whose disk was full once refuses every write until it is started again, however much room there is by then: its
-index has closed its journal. What was acknowledged before is all there.
+A store whose disk was full once may refuse writes to some folders until it is started again, however much room there
+is by then: a part of its index has closed its journal. What was acknowledged before is all there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 # A store that ran this long is taken for healthy: its next death is a first one again.
 HEALTHY_SECONDS = 60.0
-PROBE_SECONDS = 2.0  # between probes of a store that somebody has trouble with
+FULL_BYTES = 1 << 20  # with less on its disk it has refused something, or is about to
 ROOM_BYTES = 16 << 20  # with less a start would end where the last one did
+TROUBLE_SECONDS = 10.0  # a store that was only busy answers well within
 
 
 class Supervisor:
@@ -33,14 +34,15 @@ class Supervisor:
     Args:
         store: A store that was started.
         tell: Is told in one line what happened, from the thread.
-        troubled: Whether who works on the store has trouble with it just now: only then it is probed.
+        troubled: Whether the store answers who works on it with errors of its own.
     """
 
     def __init__(self, store: Store, tell: Callable[[str], None], troubled: Callable[[], bool] = lambda: False) -> None:
         self._store = store
         self._tell = tell
         self._troubled = troubled
-        self._probed = time.monotonic()
+        self._was_full = False
+        self._trouble_since: float | None = None  # monotonic seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="store-supervisor", daemon=True)
         self.restarts = 0
@@ -80,10 +82,17 @@ class Supervisor:
     def _why_restart(self) -> str:
         """What is wrong with the store that a start mends; empty while nothing is."""
         if not self._store.running:
+            self._was_full, self._trouble_since = False, None
             return "ended by itself"
-        if not self._troubled() or time.monotonic() - self._probed < PROBE_SECONDS:
+        free, now = free_bytes(self._store.folder), time.monotonic()
+        self._was_full |= free < FULL_BYTES
+        self._trouble_since = (self._trouble_since or now) if self._troubled() else None
+        if free < ROOM_BYTES:
             return ""
-        self._probed = time.monotonic()
-        if free_bytes(self._store.folder) < ROOM_BYTES:
-            return ""
-        return "refuses to write, although its disk has room" if self._store.refuses_writes() else ""
+        if self._was_full:
+            self._was_full = False
+            return "ran on a full disk, which has room again"
+        if self._trouble_since is not None and now - self._trouble_since > TROUBLE_SECONDS:
+            self._trouble_since = None
+            return "goes on answering with errors"
+        return ""
