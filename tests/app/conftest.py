@@ -191,14 +191,14 @@ class Rig:
         )
         self.state.decisions.conclude(outcome)
 
-    def register(self, decision: Decision) -> ModelVersion:
+    def register(self, decision: Decision, artifact: str = "0" * 64) -> ModelVersion:
         """As the last step of a run does it: version, manifest, outcome."""
 
         def build(number: int) -> ModelVersion:
             return ModelVersion(
                 number=number,
                 run_key=decision.run_key,
-                artifact="0" * 64,
+                artifact=artifact,
                 evaluated_artifact="0" * 64,
                 dataset=decision.dataset,
                 training_digest=decision.training_digest,
