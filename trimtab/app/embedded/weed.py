@@ -118,7 +118,7 @@ def write_configuration(home: Path, credentials: Credentials, webhook: Webhook |
         "enabled = true\n"
         f'endpoint = "{webhook.url}"\n'
         f'bearer_token = "{webhook.token}"\n'
-        'event_types = ["create"]\n'
+        'event_types = ["create", "update"]\n'  # an update: another object under a key that exists
         f'path_prefixes = ["/buckets/{webhook.bucket}"]\n',
     )
 
