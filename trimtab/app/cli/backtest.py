@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Try it:  trimtab backtest -f examples/bikeshare/model.yaml examples/bikeshare/data/*.csv --every 2w"
+    epilog="\b\nTry it:  trimtab backtest -f examples/bikeshare/model.yaml examples/bikeshare/data/*.csv --every 2w"
 )
 @click.option("-f", "--file", "spec", type=click.Path(path_type=Path), required=True, help="The model's spec.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))

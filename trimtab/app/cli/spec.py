@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trimtab.core.ports import Buckets
 
 
-@click.command(epilog="Example:  trimtab init data.csv --target demand  &&  trimtab check -f model.yaml")
+@click.command(epilog="Example:  trimtab init data.csv --target demand")
 @click.argument("file")
 @click.option("--target", metavar="COLUMN", help="Column to predict; without it, the candidates are listed.")
 @click.option("--timestamp", metavar="COLUMN", help="Column with the event time; guessed by name and type otherwise.")
