@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def taken(store: Store, Rig: Any, tmp_path_factory: pytest.TempPathFactory) -> I
         found = {}
         for format, good in GOOD.items():
             text = Rig.text.replace("format: csv", f"format: {format}")
-            buckets = [store.create_bucket(f"bad-{kind}-{format}") for kind in ("landing", "state")]
+            buckets = [store.create_bucket(f"{kind}-{uuid.uuid4().hex[:12]}") for kind in ("landing", "state")]
             rig = Rig(s3.connect(), tmp_path_factory.mktemp("cache"), *buckets, text=text)
             rig.put("0 before", good(0))
             for (of, name), (body, _, _) in BAD.items():
