@@ -67,7 +67,7 @@ class LocalLauncher:
         run = self._run(run_id)
         if not run.request.exists():
             return None
-        self._reap(run_id)
+        self._reap()
         if (status := run.status()) is not None:
             return status
         if run.alive():
@@ -114,7 +114,7 @@ class LocalLauncher:
         if not run.request.exists() or run.status() is not None:
             return
         _end(run_id)
-        self._reap(run_id)
+        self._reap()
         run.conclude(RunPhase.FAILED, "the run was stopped")
 
     def leftovers(self) -> list[str]:
@@ -151,9 +151,9 @@ class LocalLauncher:
                 start_new_session=True,
             )
 
-    def _reap(self, run_id: str) -> None:
-        if (child := self._children.get(run_id)) is not None and child.poll() is not None:
-            del self._children[run_id]
+    def _reap(self) -> None:
+        """Take leave of every child that has ended: one writes its result a moment before, and is not asked again."""
+        self._children = {run: child for run, child in self._children.items() if child.poll() is None}
 
 
 @dataclass(frozen=True)
