@@ -68,8 +68,8 @@ class Profile:
         """Whether it was counted into these bins, so that it adds up with others of them."""
         return self.bins.keys() == bins.keys() and all(self.bins[name].same(bins[name]) for name in bins)
 
-    def cut(self, chosen: NDArray[np.bool_]) -> Profile:
-        """Only the chosen slices; the event times are then those of the slices."""
+    def cut(self, chosen: slice) -> Profile:
+        """Only the chosen slices, not copied; the event times are then those of the slices."""
         starts = self.starts[chosen]
         return replace(
             self,
@@ -94,9 +94,16 @@ class Profile:
         end = self.starts[-1] // self.seconds
         place = (end - self.starts // self.seconds) // slices
         whole = (end - self.starts[0] // self.seconds + 1) // slices
-        found = [self.cut(place == batch) for batch in range(int(whole))]
-        typical = float(np.median([batch.total for batch in found])) if found else 0.0
-        return [batch for batch in reversed(found) if batch.total and batch.total >= typical / 2]
+        if not whole:
+            return []
+        # Only what is kept is cut out: where files are few and far between, most batches are empty.
+        inside = place < whole
+        totals = np.bincount(place[inside], weights=self.rows[inside], minlength=whole)
+        kept = np.flatnonzero((totals > 0) & (totals >= np.median(totals) / 2))[::-1]
+        # Slices ascend, so places descend, and the slices of a batch stand side by side.
+        begins = len(place) - np.searchsorted(place[::-1], kept, side="right")
+        ends = len(place) - np.searchsorted(place[::-1], kept, side="left")
+        return [self.cut(slice(begin, end)) for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; exact."""
