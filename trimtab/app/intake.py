@@ -158,7 +158,7 @@ class Intake:
         if not pending:
             return None
         entry = pending[0]
-        outcome = self._state.ledger.outcome(entry.id) or self._take_in(entry)
+        outcome = self._take_in(entry)
         self._outcomes[entry.id] = outcome
         self._advance(outcome)
         return entry, outcome

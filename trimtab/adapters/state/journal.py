@@ -47,4 +47,4 @@ class Journal:
                 recorded_at=self._now(),
             )
 
-        return self._entries.append(next_entry, ATTEMPTS)
+        return self._entries.append(next_entry, ATTEMPTS, read_first=False)

@@ -49,6 +49,13 @@ class Numbered(Generic[R]):
                 self._whole += 1
             return dict(sorted(self._known.items()))
 
+    def _known_so_far(self) -> dict[int, R]:
+        """What is known without asking; the store is asked where that is nothing, or has gaps."""
+        with self._lock:
+            if self._known and max(self._known) == len(self._known):
+                return dict(self._known)
+        return self.all()
+
     def find(self, number: int) -> R | None:
         with self._lock:
             if number not in self._known:
@@ -67,17 +74,23 @@ class Numbered(Generic[R]):
         with self._lock:
             self._known[number] = record
 
-    def append(self, build: Callable[[int, dict[int, R]], R | None], attempts: int) -> R | None:
+    def append(
+        self, build: Callable[[int, dict[int, R]], R | None], attempts: int, read_first: bool = True
+    ) -> R | None:
         """
         Append what `build` makes of the next number and all records so far; None appends nothing.
 
         Each refusal means that another writer got on, so that a bounded number of attempts is enough.
 
+        Args:
+            read_first: False tries the number after the last one known before it lists: one request less where
+                others seldom write. `build` may then see records short of what others wrote, and it is asked again.
+
         Raises:
             Conflict: If other writers were first each time.
         """
-        for _ in range(attempts):
-            known = self.all()
+        for attempt in range(attempts):
+            known = self.all() if read_first or attempt else self._known_so_far()
             number = max(known, default=0) + 1
             record = build(number, known)
             if record is None:
