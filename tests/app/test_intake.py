@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -149,42 +147,3 @@ def test_a_champion_that_cannot_be_loaded_is_said_and_uploads_go_on(rig: Rig, da
 
     assert (outcome.state, outcome.judgement) == ("ingested", None)
     assert rig.intake.problem.startswith("v1 cannot judge new rows: found no")
-
-
-def test_a_thousand_uploads_notified_thrice_shuffled_a_tenth_never_are_a_thousand_entries(
-    make_rig: Callable[..., Rig], day_file: DayFile
-) -> None:
-    """Twenty rounds of fifty uploads: listeners note in threads, the worker takes in and lists now and then."""
-    rig = make_rig(**{"minNewRows: 10": "minNewRows: 100"})
-    chance = random.Random(11)
-    rows = 0
-    for round_ in range(20):
-        keys = [f"{round_:02d}-{number:02d}.csv" for number in range(50)]
-        for number, key in enumerate(keys):
-            rig.put(key, day_file(round_ * 50 + number, rows=2))
-            rows += 2
-        events = [Event("landing", f"in/{key}") for key in keys for _ in range(3) if chance.random() >= 0.1]
-        unheard = {f"in/{key}" for key in chance.sample(keys, 5)}
-        events = [event for event in events if event.key not in unheard]
-        chance.shuffle(events)
-        with ThreadPoolExecutor(8) as pool:
-            noted = sum(pool.map(lambda event: rig.intake.note([event]), events))
-        assert noted <= 45
-        rig.step()
-        if rig.launcher.requests and rig.outcome(len(rig.decisions())) is None:
-            rig.conclude(rig.decisions()[-1], "superseded")
-            rig.launcher.end(rig.launcher.requests[-1].run_id)
-    rig.step()
-
-    entries, outcomes = rig.state.ledger.entries(), rig.state.ledger.outcomes()
-    assert len(entries) == len(outcomes) == 1000
-    assert {outcome.state for outcome in outcomes.values()} == {"ingested"}
-    partitions = [outcome.partition for outcome in outcomes.values()]
-    assert len({partition.id for partition in partitions}) == 1000
-    assert sum(partition.rows for partition in partitions) == rows
-    offered = [entry for decision in rig.decisions() for entry in decision.entries]
-    assert len(offered) == len(set(offered)) == 1000
-    for decision in rig.decisions():
-        window = [partition.id for partition in rig.state.data.dataset(decision.dataset).partitions]
-        assert len(window) == len(set(window))
-    assert len(rig.state.data.dataset(rig.decisions()[-1].dataset).partitions) == 1000
