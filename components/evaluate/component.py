@@ -34,7 +34,7 @@ def evaluate(
             data, trust = run.model.spec.data, (run.trusted_types, run.spec_folder)
             chosen = TrainingWindow.model_validate(run.earlier("window"))
             rows = load_rows(run.state, run.state.data.dataset(chosen.dataset), data, chosen.start, chosen.end)
-            champion = models.load_champion(run.state, *trust)
+            champion = models.load_standing_rival(run.state, *trust)
             fitted = models.load_artifact(run.state, trained["artifact"], run.model.spec.training.estimator, *trust)
             found = assess(rows, run.model, chosen, fitted, champion)
             artifact, reference = trained["artifact"], ""

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trimtab.adapters.models import Champion, predict_rows
+from trimtab.adapters.models import Champion, load_rival, predict_rows
 from trimtab.components.evaluate.evaluation import assess
 from trimtab.core.records import ModelVersion
 
@@ -108,6 +108,15 @@ def test_a_champion_of_another_schema_is_no_rival(make_model, make_rows, train, 
     found = assess(rows.drop("x"), narrower, narrow_window, narrow, theirs)
     assert (found.evaluation.result, found.evaluation.state) == ("first", "champion")
     assert "'x'" in found.evaluation.reason
+
+
+def test_a_champion_that_cannot_be_loaded_is_no_rival(make_model, make_rows, train, champion, state):
+    rows, model = make_rows(60), make_model()
+    window, candidate = train(rows, model)
+    lost = load_rival(state, champion(rows, model).version)
+    found = assess(rows, model, window, candidate, lost).evaluation
+    assert (found.result, found.state, found.champion) == ("first", "champion", 1)
+    assert f"found no {state.layout.artifact('a' * 64)}" in found.reason
 
 
 def test_a_classification_is_judged_by_slices_and_curves(make_model, make_rows, train):

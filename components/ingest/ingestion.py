@@ -109,9 +109,9 @@ def _take_in(run: Step, entries: Sequence[LedgerEntry], decided_at: datetime | N
         return
     # Uploads are taken in when they arrive; a run that the platform decided mostly finds nothing left to do.
     from trimtab.adapters.intake import take_in
-    from trimtab.adapters.models import load_champion
+    from trimtab.adapters.models import load_standing_rival
 
-    champion = load_champion(run.state, run.trusted_types, run.spec_folder)
+    champion = load_standing_rival(run.state, run.trusted_types, run.spec_folder)
     for entry in waiting:
         now = decided_at or _policy_time(run.state.ledger.outcomes().values())
         outcome = take_in(run.state, run.buckets.bucket(entry.bucket), entry, run.model, champion, now)

@@ -103,14 +103,14 @@ def register_run(run: Step) -> dict[str, Any]:
 def _judge_again(run: Step, window: TrainingWindow, artifact: str, rival: ModelVersion) -> Evaluation:
     """Rare, so what it needs is imported only now."""
     from trimtab.adapters.judging import judge
-    from trimtab.adapters.models import load_artifact, load_version
+    from trimtab.adapters.models import load_artifact, load_rival
     from trimtab.adapters.rows import load_rows
 
     run.say(f"v{rival.number} became champion meanwhile: judging beside it")
     trust = (run.trusted_types, run.spec_folder)
     rows = load_rows(run.state, run.state.data.dataset(window.dataset), run.model.spec.data, window.cut, window.end)
     candidate = load_artifact(run.state, artifact, run.model.spec.training.estimator, *trust)
-    return judge(rows, run.model, window, candidate, load_version(run.state, rival, *trust))
+    return judge(rows, run.model, window, candidate, load_rival(run.state, rival, *trust))
 
 
 def register(

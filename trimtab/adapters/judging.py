@@ -56,6 +56,6 @@ def _rival(champion: Champion, rows: pl.DataFrame, model: ContinuousModel) -> Ri
     try:
         prediction, note = champion.predict(rows, model.spec.data), ""
     except Invalid as error:
-        # The schema changed since: what it needs is no longer in the rows.
+        # The schema changed since, and what it needs is no longer in the rows; or it cannot be loaded any more.
         prediction, note = None, error.message
     return Rival(version.number, version.trained_until, prediction, note)

@@ -24,27 +24,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that serves, with its fitted pipeline."""
+    """The version that serves, with its fitted pipeline; without one where it cannot be loaded, and `problem` why."""
 
     version: ModelVersion
     pipeline: Any
+    problem: str = ""
 
     def predict(self, rows: pl.DataFrame, data: Data) -> Prediction:
         """
         What it says of the rows, read by the schema it was trained with.
 
         Raises:
-            Invalid: If the rows lack a column it needs, or its classes are not the spec's.
+            Invalid: If it could not be loaded, the rows lack a column it needs, or its classes are not the spec's.
         """
+        if self.pipeline is None:
+            raise Invalid(self.problem)
         return predict_rows(self.pipeline, rows, data)
 
 
 def load_champion(state: State, trusted_types: Iterable[str] = (), spec_folder: str = "") -> Champion | None:
     """The champion that the registry names now, or None. Raises as `load_version`."""
+    version = _standing(state)
+    return None if version is None else load_version(state, version, trusted_types, spec_folder)
+
+
+def load_standing_rival(state: State, trusted_types: Iterable[str] = (), spec_folder: str = "") -> Champion | None:
+    """The champion that the registry names now, as `load_rival` gives it, or None."""
+    version = _standing(state)
+    return None if version is None else load_rival(state, version, trusted_types, spec_folder)
+
+
+def _standing(state: State) -> ModelVersion | None:
     manifest = state.registry.manifest()
-    if manifest is None or manifest.champion is None:
-        return None
-    return load_version(state, state.registry.version(manifest.champion), trusted_types, spec_folder)
+    return None if manifest is None or manifest.champion is None else state.registry.version(manifest.champion)
+
+
+def load_rival(
+    state: State, version: ModelVersion, trusted_types: Iterable[str] = (), spec_folder: str = ""
+) -> Champion:
+    """
+    A version for a candidate to be judged beside: one whose artifact cannot be loaded any more predicts nothing.
+
+    A damaged champion serves nobody, so it must not keep the next model from taking its place.
+    """
+    try:
+        return load_version(state, version, trusted_types, spec_folder)
+    except Invalid as error:
+        return Champion(version, None, error.message)
 
 
 def load_version(

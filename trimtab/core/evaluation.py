@@ -106,8 +106,8 @@ def evaluate(
     """
     Judge a candidate by itself and, where there is a champion, beside it on the same rows.
 
-    A champion that cannot predict these rows any more (its columns or its task are gone) is no rival: the candidate
-    is judged as a first model, by the floor.
+    A champion that cannot predict these rows any more (its columns, its task or its artifact are gone) is no rival:
+    the candidate is judged as a first model, by the floor.
 
     Raises:
         Invalid: If a metric needs scores that the estimator does not give.
