@@ -12,7 +12,7 @@ from trimtab.adapters import arrivals, environment, estimators
 from trimtab.adapters.steps import Step
 from trimtab.components.ingest.selection import choose, own_decision, unoffered, write_decision
 from trimtab.core.errors import Conflict
-from trimtab.core.observation import in_order
+from trimtab.core.observation import in_order, is_gone
 from trimtab.core.ports import ObjectInfo
 from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, digest
 from trimtab.core.spec.digests import training_digest
@@ -104,7 +104,8 @@ def _decide(run: Step, listing: Sequence[ObjectInfo], evidence: dict[str, Any]) 
 
 
 def _take_in(run: Step, entries: Sequence[LedgerEntry], decided_at: datetime | None) -> None:
-    waiting = [entry for entry in entries if run.state.ledger.outcome(entry.id) is None]
+    concluded = {entry.id: run.state.ledger.outcome(entry.id) for entry in entries}
+    waiting = [entry for entry in entries if concluded[entry.id] is None or is_gone(concluded[entry.id])]
     if not waiting:
         return
     # Uploads are taken in when they arrive; a run that the platform decided mostly finds nothing left to do.

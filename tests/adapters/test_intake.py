@@ -387,6 +387,16 @@ def test_a_release_lets_the_valid_rows_in_and_lifts_the_veto(plant: Plant) -> No
         release(plant.state, landing, entry, plant.model, NOW)
 
 
+def test_a_released_file_stays_in_when_the_data_section_changes(plant: Plant) -> None:
+    plant.upload("a.csv", week(0))
+    held = plant.upload("b.csv", week(1, heat=pl.when(pl.col("damp") > 90).then(pl.lit("hot")).otherwise("heat")))
+    assert held.kind == "invalid_rows"
+    release(plant.state, plant.buckets.bucket("demand"), plant.state.ledger.entry(held.entry), plant.model, NOW)
+    before = plant.rows()
+    plant.spec = plant.spec.replace("max: 60", "max: 70")
+    assert plant.rows().equals(before)
+
+
 def test_what_has_no_valid_row_is_not_released(plant: Plant) -> None:
     held = plant.upload("a.csv", week(0, heat=pl.lit("hot")))
     entry = plant.state.ledger.entry(held.entry)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from polars.exceptions import PanicException
 
 from trimtab.app import intake as module
 from trimtab.app.events import Event
 from trimtab.core.errors import Unavailable
 from trimtab.core.records import entry_id
+from trimtab.core.triggering import StartRun
 
 Rig = Any
 DayFile = Callable[..., bytes]
@@ -90,6 +92,82 @@ def test_a_deleted_object_no_longer_counts(rig: Rig, day_file: DayFile) -> None:
     assert [entry.key for entry in rig.intake.current()] == ["in/b.csv"]
 
 
+def test_what_was_gone_and_is_put_again_is_taken_in_after_all(rig: Rig, day_file: DayFile) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.intake.note([Event("landing", "in/a.csv")])
+    rig.buckets.bucket("landing").delete("in/a.csv")
+    (gone,) = rig.take_in()
+    assert (gone.state, gone.kind) == ("quarantined", "gone")
+
+    rig.put("a.csv", day_file(0))  # the same bytes: the same etag, and so the same entry
+    (found,) = rig.take_in()
+
+    assert (found.entry, found.state) == (gone.entry, "ingested")
+    assert rig.take_in() == []
+    rig.open("second")
+    assert rig.take_in() == []
+    assert [outcome.state for outcome in rig.state.ledger.outcomes().values()] == ["ingested"]
+
+
+def test_what_was_gone_and_comes_again_unreadable_is_looked_at_once_more_only(rig: Rig) -> None:
+    rig.put("a.csv", b"\x00\x01")
+    rig.intake.note([Event("landing", "in/a.csv")])
+    rig.buckets.bucket("landing").delete("in/a.csv")
+    rig.take_in()
+    rig.put("a.csv", b"\x00\x01")
+
+    assert [outcome.state for outcome in rig.take_in()] == ["quarantined"]
+    assert rig.take_in() == []
+
+
+def test_an_object_that_is_replaced_and_put_back_stands_again(rig: Rig, day_file: DayFile) -> None:
+    good = day_file(0)
+    rig.put("a.csv", good)
+    rig.take_in()
+    rig.put("a.csv", day_file(1))
+    rig.take_in()
+
+    rig.put("a.csv", good)
+    rig.intake.note([Event("landing", "in/a.csv")])
+
+    etag = rig.buckets.bucket("landing").head("in/a.csv").etag
+    assert [entry.etag for entry in rig.intake.current()] == [etag]
+    rig.intake.reconcile()
+    assert [entry.etag for entry in rig.intake.current()] == [etag]
+
+
+def test_a_file_that_repeats_a_deleted_one_counts_in_its_place(rig: Rig, day_file: DayFile) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.take_in()
+    rig.put("moved/a.csv", day_file(0))
+    rig.buckets.bucket("landing").delete("in/a.csv")
+    rig.requests.ask("cli")
+
+    verdict = rig.step()
+
+    assert isinstance(verdict, StartRun)
+    (decision,) = rig.decisions()
+    assert rig.state.data.dataset(decision.dataset).partitions[0].rows == 12
+
+
+def test_an_object_that_an_event_tells_of_during_a_listing_stands(
+    rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.put("a.csv", day_file(0))
+    real = module.list_source
+
+    def listed_before_it_came(*arguments: Any) -> Any:
+        listing = list(real(*arguments))
+        rig.put("b.csv", day_file(1))
+        rig.intake.note([Event("landing", "in/b.csv")])
+        return listing
+
+    monkeypatch.setattr(module, "list_source", listed_before_it_came)
+    rig.intake.reconcile()
+
+    assert {entry.key for entry in rig.intake.current()} == {"in/a.csv", "in/b.csv"}
+
+
 def test_objects_are_taken_in_in_the_order_of_their_arrival(rig: Rig, day_file: DayFile) -> None:
     for day, name in enumerate(["z", "m", "a"]):
         rig.put(f"{name}.csv", day_file(day))
@@ -100,8 +178,9 @@ def test_objects_are_taken_in_in_the_order_of_their_arrival(rig: Rig, day_file: 
     assert [entries[outcome.entry].key for outcome in outcomes] == ["in/z.csv", "in/m.csv", "in/a.csv"]
 
 
+@pytest.mark.parametrize("broken", [RecursionError("maximum recursion depth exceeded"), PanicException("index 3")])
 def test_a_file_that_breaks_the_reader_does_not_stop_the_files_behind_it(
-    rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch, broken: BaseException
 ) -> None:
     rig.put("a.csv", day_file(0))
     rig.put("b.csv", day_file(1))
@@ -109,14 +188,14 @@ def test_a_file_that_breaks_the_reader_does_not_stop_the_files_behind_it(
 
     def take_in(state: Any, landing: Any, entry: Any, *rest: Any) -> Any:
         if entry.key == "in/a.csv":
-            raise RecursionError("maximum recursion depth exceeded")
+            raise broken
         return real(state, landing, entry, *rest)
 
     monkeypatch.setattr(module, "take_in", take_in)
     first, second = rig.take_in()
 
     assert (first.state, second.state) == ("quarantined", "ingested")
-    assert "RecursionError: maximum recursion depth exceeded" in first.reason
+    assert f"{type(broken).__name__}: {broken}" in first.reason
 
 
 @pytest.mark.parametrize("error", [Unavailable("no answer"), OSError(28, "No space left on device"), MemoryError()])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from trimtab.core.records import DatasetVersion, IntakeOutcome, LedgerEntry, Partition, entry_id
+from trimtab.core.observation import original
+from trimtab.core.records import DatasetVersion, LedgerEntry, Partition, entry_id
 
 if TYPE_CHECKING:
     from trimtab.adapters.state import State
@@ -92,19 +93,15 @@ def assemble(
     partitions: dict[str, Partition] = {}
     for info in in_order(listing):
         entry = by_version.get((info.key, info.etag))
-        outcome = _original(outcomes, outcomes.get(entry.id)) if entry else None
+        outcome = original(outcomes, outcomes.get(entry.id)) if entry else None
         if entry is None or outcome is None or outcome.partition is None:
             continue
         partition: Partition | None = outcome.partition
         if model and buckets and outcome.sha256 and partition_id(outcome.sha256, model) != outcome.partition.id:
-            partition = partition_again(state, buckets.bucket(entry.bucket), entry, outcome.sha256, model)
+            # What was released keeps the class of its finding: somebody has looked, and let it in all the same.
+            released = outcome.kind not in ("", "ok")
+            landing = buckets.bucket(entry.bucket)
+            partition = partition_again(state, landing, entry, outcome.sha256, model, released)
         if partition is not None and partition.rows:
             partitions.setdefault(partition.id, partition)
     return state.data.put_dataset(partitions.values())
-
-
-def _original(outcomes: Mapping[str, IntakeOutcome], outcome: IntakeOutcome | None) -> IntakeOutcome | None:
-    """The ingested outcome behind one: its own, or that of the file it repeats."""
-    if outcome is not None and outcome.state == "duplicate":
-        outcome = outcomes.get(outcome.duplicate_of)
-    return outcome if outcome is not None and outcome.state == "ingested" else None

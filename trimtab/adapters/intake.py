@@ -25,6 +25,7 @@ from trimtab.core.bins import Floats
 from trimtab.core.drift import MIN_EFFECT
 from trimtab.core.errors import Conflict, Invalid, NotFound
 from trimtab.core.metrics import METRICS
+from trimtab.core.observation import GONE, is_gone
 from trimtab.core.profile import Profile, merge
 from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition
 from trimtab.core.validation import Refused
@@ -50,6 +51,9 @@ def take_in(
     """
     Take one object version in, or say why not; an outcome that stands already is returned at once.
 
+    One that was gone when its turn came may have been put again, with the same etag and so the same entry: it is
+    looked at once more, and let in as a release is.
+
     Args:
         landing: The bucket that the entry names.
         champion: What serves now: judged on the new labelled rows before they are learned.
@@ -64,7 +68,7 @@ def take_in(
         Unavailable: If the store or the disk did not let it happen now: nothing is concluded.
     """
     concluded = state.ledger.outcome(entry.id)
-    if concluded is not None:
+    if concluded is not None and not is_gone(concluded):
         return concluded
     conclude = partial(IntakeOutcome, entry=entry.id, decided_at=now, recorded_at=wall_clock())
     try:
@@ -74,10 +78,12 @@ def take_in(
     except Refused as error:  # before a byte was judged: too large
         outcome = conclude(state="quarantined", kind=error.kind, reason=error.message, hint=error.hint)
     except (Conflict, NotFound) as error:
-        # The newer version has an entry of its own; this one's bytes are gone for good.
+        # The newer version has an entry of its own; this one's bytes come back only by being put again.
         gone = "deleted" if isinstance(error, NotFound) else "replaced by a newer version"
-        outcome = conclude(state="quarantined", kind="gone", reason=f"{entry.uri} was {gone} before it was read")
-    return state.ledger.conclude(outcome)
+        outcome = conclude(state="quarantined", kind=GONE, reason=f"{entry.uri} was {gone} before it was read")
+    if concluded is None:
+        return state.ledger.conclude(outcome)
+    return concluded if outcome.state == "quarantined" else state.ledger.release(outcome)
 
 
 def release(state: State, landing: Bucket, entry: LedgerEntry, model: ContinuousModel, now: datetime) -> IntakeOutcome:

@@ -54,10 +54,13 @@ def _write(frame: pl.DataFrame, place: Path) -> None:
 
 
 def partition_again(
-    state: State, landing: Bucket, entry: LedgerEntry, sha256: str, model: ContinuousModel
+    state: State, landing: Bucket, entry: LedgerEntry, sha256: str, model: ContinuousModel, released: bool = False
 ) -> Partition | None:
     """
     The partition of bytes that were taken in under another data section, made now if it was not made before.
+
+    Args:
+        released: Whether the file was released from quarantine: its valid rows count, however many others it has.
 
     Returns:
         None when the file is not acceptable under the section as it is now, or its bytes are gone.
@@ -69,7 +72,7 @@ def partition_again(
         try:
             with files.fetch(landing, entry.key, entry.etag) as fetched:
                 checked = validation.validate(files.read_table(fetched.path, data.format), data)
-                if fetched.digest != sha256 or not checked.report.acceptable:
+                if fetched.digest != sha256 or not (released or checked.report.acceptable):
                     return None
                 return keep(state, name, checked, data, fetched.path.parent)
         except (Refused, Conflict, NotFound):

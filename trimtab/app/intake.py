@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
+from polars.exceptions import PanicException
+
 from trimtab.adapters.arrivals import entry_of, is_upload, list_source
 from trimtab.adapters.intake import take_in
 from trimtab.adapters.models import Champion, load_champion
@@ -22,7 +24,7 @@ from trimtab.adapters.state import State
 from trimtab.app.clocks import StreamClock
 from trimtab.app.events import Event
 from trimtab.core.errors import Invalid, TrimtabError
-from trimtab.core.observation import in_order
+from trimtab.core.observation import in_order, is_gone
 from trimtab.core.ports import Buckets, Clock, ObjectInfo
 from trimtab.core.records import IntakeOutcome, LedgerEntry, entry_id
 from trimtab.core.spec.model import ContinuousModel
@@ -56,7 +58,10 @@ class Intake:
         self._landing = buckets.bucket(model.spec.data.bucket)
         self._entries: dict[str, LedgerEntry] = {}
         self._outcomes: dict[str, IntakeOutcome] = {}
-        self._standing: set[str] | None = None  # keys of the source's objects; None before the first listing
+        self._standing: dict[str, str] | None = None  # etags by key, of the source; None before the first listing
+        self._heard: dict[str, str] = {}  # the same, of what came while the source was being listed
+        self._returned: set[str] = set()  # entries that were gone when their turn came, and stand again
+        self._retried: set[str] = set()  # those of them that were looked at again
         self._champion: Champion | None = None
         self._lock = threading.Lock()
         self.problem = ""  # why the champion cannot judge
@@ -78,14 +83,15 @@ class Intake:
         return known or self._state.ledger.entry(entry)
 
     def current(self) -> list[LedgerEntry]:
-        """The ledger without what has been deleted from the source since."""
+        """The ledger without what has been deleted or replaced in the source since."""
         with self._lock:
+            # By etag: an object that was replaced and put back stands, although its successor was seen later.
             standing = self._standing
-            return [e for e in self._entries.values() if standing is None or e.key in standing]
+            return [e for e in self._entries.values() if standing is None or standing.get(e.key) == e.etag]
 
     def pending(self) -> list[LedgerEntry]:
-        """Seen and not concluded, oldest arrival first."""
-        return in_order(entry for entry in self.entries().values() if entry.id not in self._outcomes)
+        """Seen and not concluded, or gone when its turn came and back again; oldest arrival first."""
+        return in_order(e for e in self.entries().values() if e.id not in self._outcomes or e.id in self._returned)
 
     # Seeing
 
@@ -114,12 +120,17 @@ class Intake:
         Raises:
             Unavailable: If the store does not answer.
         """
+        with self._lock:
+            self._heard = {}
         listing = list(list_source(self._buckets, self._model))
         known = self._state.ledger.entries()
         self._outcomes = self._state.ledger.outcomes()
         with self._lock:
             self._entries = known | self._entries
-            self._standing = {info.key for info in listing}
+            self._standing = {info.key: info.etag for info in listing} | self._heard
+        gone = {entry.id for entry in self.current() if is_gone(self._outcomes.get(entry.id))}
+        self._retried &= gone
+        self._returned = gone - self._retried
         unseen = [info for info in listing if self._id(info) not in self._entries]
         with ThreadPoolExecutor(THREADS) as pool:
             new = sum(pool.map(lambda info: self._see(info, "listing"), unseen))
@@ -132,14 +143,15 @@ class Intake:
         namespace, model = self._state.namespace, self._state.model
         entry = entry_of(info, self._landing.name, namespace, model, via, datetime.now(UTC))
         with self._lock:
+            self._heard[info.key] = info.etag
+            if self._standing is not None:
+                self._standing[info.key] = info.etag
             if entry.id in self._entries:
                 return False
         new = self._state.ledger.see(entry)
         with self._lock:
             # Where another wrote it first, the next listing brings that one's record; only `via` may differ.
             self._entries.setdefault(entry.id, entry)
-            if self._standing is not None:
-                self._standing.add(info.key)
         return new
 
     def _id(self, info: ObjectInfo) -> str:
@@ -160,6 +172,9 @@ class Intake:
         entry = pending[0]
         outcome = self._take_in(entry)
         self._outcomes[entry.id] = outcome
+        if entry.id in self._returned:
+            self._returned.remove(entry.id)
+            self._retried.add(entry.id)
         self._advance(outcome)
         return entry, outcome
 
@@ -170,8 +185,9 @@ class Intake:
             return take_in(self._state, self._landing, entry, self._model, champion, now, self._outcomes)
         except (TrimtabError, OSError, MemoryError):
             raise
-        except Exception as error:
-            # Whatever a file can do to a parser: it must not stop the files behind it.
+        except (Exception, PanicException) as error:
+            # Whatever a file can do to a parser: it must not stop the files behind it. A panic of polars is no
+            # Exception, and would end the worker's thread.
             log.exception("taking in %s failed", entry.uri)
             return self._set_aside(
                 entry, "unreadable", f"reading it failed unexpectedly: {type(error).__name__}: {error}"

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, ModelVersion, Outcome
 from trimtab.core.triggering import Arrival, Observed, Run
 
+GONE = "gone"  # kind of an outcome: the object was deleted or replaced before its turn came
+
 
 def observe(
     *,
@@ -48,7 +50,8 @@ def observe(
             _run(d, results.get(d.number), wall_is_policy) for d in sorted(decisions, key=lambda each: each.number)
         ),
         requests=tuple(sorted(set(requests) - answered(decisions))),
-        ingested=sum(1 for e in ingested if _labelled(outcomes[e.id])),
+        # A file that repeats one which is gone since stands for it: its rows are in the dataset.
+        ingested=sum(1 for e in current if (found := original(outcomes, outcomes.get(e.id))) and _labelled(found)),
         since=min((o.decided_at for o in outcomes.values() if o.state == "ingested"), default=None),
         champion=champion.number if champion else None,
         champion_digest=champion.training_digest if champion else "",
@@ -67,6 +70,18 @@ def newest_by_key(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
 def in_order(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     """Oldest arrival first: by the store's time of the object, then by key, which all observers see alike."""
     return sorted(entries, key=lambda entry: (entry.modified, entry.key, entry.recorded_at))
+
+
+def original(outcomes: Mapping[str, IntakeOutcome], outcome: IntakeOutcome | None) -> IntakeOutcome | None:
+    """The ingested outcome behind one: its own, or that of the file it repeats; None where there is none."""
+    if outcome is not None and outcome.state == "duplicate":
+        outcome = outcomes.get(outcome.duplicate_of)
+    return outcome if outcome is not None and outcome.state == "ingested" else None
+
+
+def is_gone(outcome: IntakeOutcome | None) -> bool:
+    """Whether there was nothing to read any more; the same object may be put again."""
+    return outcome is not None and outcome.kind == GONE
 
 
 def answered(decisions: Iterable[Decision]) -> set[str]:
