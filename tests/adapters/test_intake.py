@@ -379,19 +379,30 @@ def test_a_release_lets_the_valid_rows_in_and_lifts_the_veto(plant: Plant) -> No
     assert held.kind == "unit_change"
     landing, entry = plant.buckets.bucket("demand"), plant.state.ledger.entry(held.entry)
     before = plant.rows().height
-    released = release(plant.state, landing, entry, plant.model, NOW)
+    released = release(plant.state, landing, entry, plant.model, None, NOW)
     assert (released.state, released.drift["verdict"]) == ("ingested", "wait")
     assert plant.state.ledger.outcome(held.entry) == released
     assert plant.rows().height == before + 168
     with pytest.raises(Conflict, match="is ingested"):
-        release(plant.state, landing, entry, plant.model, NOW)
+        release(plant.state, landing, entry, plant.model, None, NOW)
+
+
+def test_a_released_file_judges_the_champion_before_it_is_learned(plant: Plant) -> None:
+    past(plant, 8)
+    plant.champion = champion(plant, range(8))
+    held = plant.upload("w8.csv", week(8, heat=pl.when(pl.col("damp") > 90).then(pl.lit("hot")).otherwise("heat")))
+    assert (held.kind, held.judgement) == ("invalid_rows", None)
+    landing, entry = plant.buckets.bucket("demand"), plant.state.ledger.entry(held.entry)
+    released = release(plant.state, landing, entry, plant.model, plant.champion, NOW)
+    assert released.judgement is not None
+    assert (released.judgement.version, released.judgement.rows) == (3, released.partition.rows)
 
 
 def test_a_released_file_stays_in_when_the_data_section_changes(plant: Plant) -> None:
     plant.upload("a.csv", week(0))
     held = plant.upload("b.csv", week(1, heat=pl.when(pl.col("damp") > 90).then(pl.lit("hot")).otherwise("heat")))
     assert held.kind == "invalid_rows"
-    release(plant.state, plant.buckets.bucket("demand"), plant.state.ledger.entry(held.entry), plant.model, NOW)
+    release(plant.state, plant.buckets.bucket("demand"), plant.state.ledger.entry(held.entry), plant.model, None, NOW)
     before = plant.rows()
     plant.spec = plant.spec.replace("max: 60", "max: 70")
     assert plant.rows().equals(before)
@@ -401,7 +412,7 @@ def test_what_has_no_valid_row_is_not_released(plant: Plant) -> None:
     held = plant.upload("a.csv", week(0, heat=pl.lit("hot")))
     entry = plant.state.ledger.entry(held.entry)
     with pytest.raises(Invalid, match="found no valid row"):
-        release(plant.state, plant.buckets.bucket("demand"), entry, plant.model, NOW)
+        release(plant.state, plant.buckets.bucket("demand"), entry, plant.model, None, NOW)
 
 
 def test_a_changed_data_section_reads_the_standing_files_again(plant: Plant) -> None:

@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 import trimtab
 from trimtab.adapters.state import State
 from trimtab.app.cli import cli
+from trimtab.app.status import read_status
 from trimtab.core.errors import Invalid, NotFound, Superseded, TrimtabError
 from trimtab.core.ports import Buckets
 from trimtab.core.records import Manifest, ModelVersion, Outcome
@@ -267,6 +268,14 @@ def test_a_version_that_waits_becomes_champion(state: State, register: Callable[
     assert (manifest.number, manifest.champion, manifest.previous, manifest.run_key) == (2, 2, 1, "second")
     told = [(entry.id, entry.kind, entry.summary) for entry in state.journal.entries()]
     assert told == [("manifest/2", "promoted", "v2 was approved by hand: second was judged")]
+
+
+def test_the_status_asks_for_an_approval_until_it_is_given(state: State, register: Callable[..., ModelVersion]) -> None:
+    register("first", champion=True)
+    register("second", ended="awaitingApproval")
+    assert read_status(state).next_move.endswith("trimtab approve flights 2")
+    run("approve", "flights", "v2")
+    assert read_status(state).next_move == ""
 
 
 def test_approving_twice_is_refused_the_second_time(register: Callable[..., ModelVersion]) -> None:

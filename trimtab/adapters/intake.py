@@ -86,9 +86,17 @@ def take_in(
     return concluded if outcome.state == "quarantined" else state.ledger.release(outcome)
 
 
-def release(state: State, landing: Bucket, entry: LedgerEntry, model: ContinuousModel, now: datetime) -> IntakeOutcome:
+def release(
+    state: State,
+    landing: Bucket,
+    entry: LedgerEntry,
+    model: ContinuousModel,
+    champion: Champion | None,
+    now: datetime,
+) -> IntakeOutcome:
     """
-    Let a quarantined file in after all: its valid rows become a partition; invalid rows stay set aside.
+    Let a quarantined file in after all: its valid rows judge the champion, as every upload's do, and become a
+    partition; invalid rows stay set aside.
 
     Raises:
         Conflict: If the entry is not in quarantine.
@@ -114,6 +122,7 @@ def release(state: State, landing: Bucket, entry: LedgerEntry, model: Continuous
                 "sha256": fetched.digest,
                 "partition": partition,
                 "validation": checked.report.to_dict(),
+                "judgement": judge(checked.valid, model, champion),
                 # Who releases a file has looked at it: its verdict no longer holds anything up.
                 "drift": concluded.drift | {"verdict": "wait", "released": True} if concluded.drift else {},
                 "decided_at": now,

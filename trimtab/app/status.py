@@ -10,6 +10,7 @@ from typing import Any
 
 from trimtab.adapters.state import State
 from trimtab.app.chronicle import HELD_BACK
+from trimtab.core.approval import waiting
 from trimtab.core.records import Claim, Decision, IntakeOutcome, Manifest, ModelVersion, Outcome
 
 
@@ -176,7 +177,7 @@ def _last(results: Mapping[int, Outcome]) -> Last | None:
 def _next_move(seen: Seen, last: Last | None) -> str:
     if last is not None and last.state == "failed":
         return f"trimtab logs {seen.model}/{last.decision}, mend what it says, then trimtab run {seen.model}"
-    if last is not None and last.state == "awaitingApproval":
+    if last is not None and last.version in waiting(seen.results.values(), seen.manifest):
         return f"trimtab show {seen.model}/v{last.version}, then trimtab approve {seen.model} {last.version}"
     if seen.held is not None and "the data has to be fixed" in seen.held.reason:
         return "trimtab quarantine list; put the mended file in its place, or release it"

@@ -113,7 +113,7 @@ def release(entry: str, model: str | None, spec: Path | None, as_json: bool) -> 
 
     Its valid rows become part of the next training; rows that break the schema stay set aside.
     """
-    from trimtab.adapters import intake
+    from trimtab.adapters import intake, models
     from trimtab.app.chronicle import intake_evidence, summarize_intake
     from trimtab.app.opening import Platform
 
@@ -122,7 +122,9 @@ def release(entry: str, model: str | None, spec: Path | None, as_json: bool) -> 
     seen, _ = find(state, entry)
     read_by = spec_of(state, platform, spec)
     now = platform.policy_time(state)
-    outcome = intake.release(state, platform.buckets.bucket(seen.bucket), seen, read_by, now)
+    environment = platform.environment
+    champion = models.load_standing_rival(state, environment.trusted_types, environment.spec_folder)
+    outcome = intake.release(state, platform.buckets.bucket(seen.bucket), seen, read_by, champion, now)
     evidence = intake_evidence(seen, outcome)
     # Under the same id as the loop would tell it, which may be quicker.
     state.journal.tell(f"ledger/{seen.id}/{outcome.state}", "released", summarize_intake(seen, outcome), evidence, now)
