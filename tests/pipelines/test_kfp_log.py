@@ -33,7 +33,7 @@ def test_an_error_of_ours_is_shown_without_its_traceback():
     lines, log = read(
         "Traceback (most recent call last):\n"
         '  File "<frozen runpy>", line 198, in _run_module_as_main\n'
-        '  File "/work/trimtab/core/window.py", line 9, in select\n'
+        '  File "/app/trimtab/core/window.py", line 9, in select\n'
         "    raise Invalid(\n"
         "trimtab.core.errors.Invalid: found 12 rows:\n"
         "  - a.csv: 12\n"
