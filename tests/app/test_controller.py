@@ -334,6 +334,19 @@ def test_a_run_that_nobody_knows_any_more_is_tried_again(rig: Rig, day_file: Day
     assert len(rig.launcher.requests) == 2
 
 
+def test_three_attempts_are_all_however_many_owners_die_with_their_runs(rig: Rig, day_file: DayFile) -> None:
+    rig.put("a.csv", day_file(0))
+    for owner in "abcdefghijkl":
+        rig.open(owner)
+        rig.step()
+        rig.launcher.runs.clear()  # the machine is gone, and its runs with it
+        rig.wall.pass_(seconds=16)
+
+    assert len(rig.launcher.requests) == 3
+    assert rig.outcome().state == "failed"
+    assert "not known any more" in rig.outcome().reason
+
+
 def test_a_claim_of_a_living_process_is_left_alone(rig: Rig, day_file: DayFile) -> None:
     rig.put("a.csv", day_file(0))
     rig.step()

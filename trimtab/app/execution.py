@@ -127,7 +127,8 @@ class Executor:
             return held
         if held is not None and held.lease_until > self.wall():
             return None  # another's, or backing off
-        adopt = held is not None and held.retry_after is None and self._adoptable(held)
+        # A dead owner's attempt goes on as it stands; one that nobody knows any more counts as failed, in `advance`.
+        adopt = held is not None and held.retry_after is None
         number, ids = decision.number, run_id_of(decision.run_key)
         try:
             claim = self.state.decisions.take(number, self.owner, ids, LEASE_SECONDS, self.wall(), adopt)
@@ -136,10 +137,6 @@ class Executor:
             return None
         crash.point("after-claim")
         return claim
-
-    def _adoptable(self, held: Claim) -> bool:
-        """Whether a dead owner's attempt goes on: it was not started yet, or is known here, alive or ended."""
-        return held.state == "claimed" or self.launcher.look_up(held.run_id) is not None
 
     # The run
 

@@ -79,8 +79,8 @@ class Decisions:
         """
         Claim the decision, or take over a claim whose lease or back-off has ended.
 
-        A take-over raises epoch and attempt; with `adopt` the attempt and its run id stay, because the former
-        owner's run is still alive or has ended by itself. One's own claim that was taken and not yet submitted is
+        A take-over raises epoch and attempt; with `adopt` the attempt and its run id stay: the former owner died, and
+        what became of its run is still to be seen. One's own claim that was taken and not yet submitted is
         returned as it is: the answer to taking it was lost.
 
         Args:
