@@ -237,9 +237,10 @@ def measure(folder: Path, uploads: int, webhook: bool, rng: random.Random) -> tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few uploads")
+    parser.add_argument("--uploads", type=int, default=15, help="by webhook, and as many by listing")
     parser.add_argument("--seed", type=int, default=0, help="of the moments at which files are put")
     arguments = parser.parse_args()
-    uploads = (3, 2) if arguments.quick else (15, 15)
+    uploads = (3, 2) if arguments.quick else (arguments.uploads, arguments.uploads)
     rng = random.Random(arguments.seed)
     load = [os.getloadavg()[0]]
     with contextlib.ExitStack() as stack:
@@ -271,9 +272,8 @@ def report(told: Sequence[Upload], listed: Sequence[Upload], request: float, loa
     print("\nwhere it goes: medians, and the slowest upload by webhook\n")
     worst = max(told, key=lambda one: one.submitted)
     table = [(STAGES[place], *cells(both, place), f"{spans([worst], place)[0]:.3f}") for place in STAGES]
-    puts = (
-        f"{figure:.3f}" for figure in (*(statistics.median(one.put for one in ones) for _, ones in both), worst.put)
-    )
+    alone = [statistics.median(one.put for one in ones) for _, ones in both]
+    puts = (f"{figure:.3f}" for figure in (*alone, worst.put))
     show(("", *(name for name, _ in both), "the slowest"), [("the put alone", *puts), *table])
     requests = statistics.median(one.requests for one in told)
     floor = statistics.median(one.stages[NOTICED] for one in told) + requests * request
