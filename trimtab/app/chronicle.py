@@ -115,6 +115,8 @@ def summarize_intake(entry: LedgerEntry, outcome: IntakeOutcome) -> str:
     rows = f"{part.rows} rows, {part.labelled} labelled, {part.quarantined} set aside" if part else "no rows"
     verdict = outcome.drift.get("verdict")
     seen = f"; drift says {verdict}" if verdict else ""
+    if verdict in ("retrain", "fixData"):
+        seen += f": {outcome.drift.get('reason', '')}"
     judged = outcome.judgement
     if judged is not None:
         name, value = next(iter(judged.metrics.items()), ("", 0.0))

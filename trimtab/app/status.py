@@ -180,7 +180,10 @@ def _next_move(seen: Seen, last: Last | None) -> str:
     if last is not None and last.version in waiting(seen.results.values(), seen.manifest):
         return f"trimtab show {seen.model}/v{last.version}, then trimtab approve {seen.model} {last.version}"
     if seen.held is not None and "the data has to be fixed" in seen.held.reason:
-        return "trimtab quarantine list; put the mended file in its place, or release it"
+        return (
+            "put the mended file in its place, or release it (trimtab quarantine list); "
+            f"to train on the data as it is: trimtab run {seen.model}"
+        )
     return ""
 
 

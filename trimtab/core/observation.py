@@ -133,4 +133,5 @@ def _fix_data(current: Iterable[LedgerEntry], outcomes: Mapping[str, IntakeOutco
     if not verdicts or verdicts[-1][1].drift["verdict"] != "fixData":
         return ""
     entry, outcome = verdicts[-1]
-    return f"{entry.uri}: {outcome.reason or outcome.kind}"
+    # A file that was let in has no reason of its own: what its report found is the reason.
+    return f"{entry.uri}: {outcome.reason or outcome.drift.get('reason') or outcome.kind}"
