@@ -175,6 +175,7 @@ INIT = {
     "a timestamp that is none": ((BIKES, "--target", "cnt", "--timestamp", "temp"), "temp does not read as", "try ts"),
     "a name with capitals": ((BIKES, "--target", "cnt", "--name", "My Bikes"), "'My Bikes'", "take --name my-bikes"),
     "no file": (("nothing.csv", "--target", "y"), "found no file nothing.csv", "csv, parquet or jsonl"),
+    "a folder": (("..", "--target", "y"), ".. is a folder", "name one csv"),
     "another kind of file": ((__file__, "--target", "y"), "ends in none of .csv", "export it as csv"),
 }
 

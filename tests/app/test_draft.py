@@ -48,6 +48,15 @@ def test_identifiers_are_known_by_their_names(name: str, excluded: bool) -> None
     assert bool(draft.look_at(pl.Series(name, ["1", "2", "3"])).excluded) is excluded
 
 
+@pytest.mark.parametrize(
+    ("cells", "excluded"),
+    [(range(1000, 1060), True), ([7, *range(59)], False), (range(40), False), ([n // 2 for n in range(60)], False)],
+    ids=["rises", "falls once", "too few rows", "repeats"],
+)
+def test_a_running_number_is_no_feature(cells: Any, excluded: bool) -> None:
+    assert ("running number" in draft.look_at(pl.Series("customer", list(cells))).excluded) is excluded
+
+
 @settings(deadline=None, max_examples=40)  # the machine is shared
 @given(st.lists(st.floats(-1e12, 1e12), min_size=2, max_size=9, unique=True))
 def test_limits_hold_what_was_seen_with_room_on_both_sides(numbers: list[float]) -> None:

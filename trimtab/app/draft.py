@@ -21,6 +21,7 @@ FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "js
 TIME_NAMES = ("ts", "timestamp", "event_time", "eventtime", "time", "datetime", "date", "created_at", "at")
 IDENTIFIER = re.compile(r"(?i:(^|_)(id|uuid|guid)$)|[a-z]Id$")
 MAX_CLASSES = 50  # more different texts than this are no category but free text
+MIN_COUNTED = 50  # rows, before whole numbers that only rise are taken for a running number
 LEAK = 0.9  # of 1: a feature that follows the target this closely is worth a second look
 
 
@@ -64,6 +65,8 @@ def read(path: str) -> tuple[str, pl.DataFrame]:
     file = Path(path)
     suffixes = [suffix for suffix in file.suffixes if suffix != ".gz"]
     found = FORMATS.get(suffixes[-1].lower()) if suffixes else None
+    if file.is_dir():
+        raise Invalid(f"{path} is a folder", "name one csv, parquet or jsonl file in it")
     if not file.is_file():
         raise Invalid(f"found no file {path}", "name a csv, parquet or jsonl file of your rows")
     if found is None:
@@ -157,9 +160,16 @@ def _described(name: str, kind: str, values: pl.Series, missing: int, gaps: str)
         least, most = bounds(low, high)
         column = Column(type=kind, min=least, max=most, nullable=missing > 0)  # type: ignore[arg-type]
         excluded = "an identifier" if IDENTIFIER.search(name) else ""
+        if not excluded and kind == "int" and _only_rises(values):
+            excluded = "it only rises from row to row, as a running number does"
         return Seen(name, column, f"{low:g} to {high:g}{gaps}", excluded)
     column = Column(type=kind, nullable=missing > 0)  # type: ignore[arg-type]
     return Seen(name, column, gaps[2:], "another time" if kind == "timestamp" else "")
+
+
+def _only_rises(values: pl.Series) -> bool:
+    """Whether each row has more than the row before it: the next file's rows would all be out of range."""
+    return len(values) >= MIN_COUNTED and not values.null_count() and bool((values.diff().drop_nulls() > 0).all())
 
 
 def bounds(low: float, high: float) -> tuple[float, float]:
