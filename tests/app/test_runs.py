@@ -77,6 +77,18 @@ def test_status_of_a_failed_run_names_the_next_move(rig: Rig, day_file: DayFile)
     assert "trimtab logs bikes/1, mend what it says, then trimtab run bikes" in shown
 
 
+def test_the_hint_of_a_failed_run_stands_under_its_message(rig: Rig, day_file: DayFile) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.step()
+    failure = {"step": "train", "permanent": True, "error": "it failed\nhint: mend it"}
+    rig.state.data.put_step(rig.decisions()[0].run_key, "failure", failure)
+    rig.launcher.end(rig.launcher.requests[0].run_id, "train failed")
+    rig.step()
+
+    assert f"it failed\n{'':13}hint: mend it" in invoke("status")
+    assert f"it failed\n{'':30}hint: mend it" in invoke("history", "--journal")
+
+
 def test_status_as_json(rig: Rig, day_file: DayFile) -> None:
     train(rig, day_file, "rejected")
 

@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path):
 def test_the_command_prints_a_line_that_submits_it(tmp_path, pipelines_api):
     path = tmp_path / "build" / "p.yaml"
     shown = CliRunner().invoke(cli, ["compile", "-o", str(path)], catch_exceptions=False).output
-    command = shown[shown.index("python -c") :].replace("http://localhost:8888", pipelines_api.url)
+    command = shown[shown.index("python -c") :].replace("http://localhost:8080", pipelines_api.url)
     (tmp_path / "model.yaml").write_text("kind: ContinuousModel\n")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path, env=env, capture_output=True)

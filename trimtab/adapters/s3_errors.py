@@ -76,4 +76,4 @@ def translate(
         return Invalid(f"{where} refused the request: {status} {code}: {error}")
     if status:
         return Unavailable(f"{where} answers {status} {code}", "the store is busy or unwell: look at its log and disk")
-    return Unavailable(f"{where} does not answer: {error}", "is the store running? On this machine: trimtab up")
+    return Unavailable(f"{where} does not answer: {error}", "is the store running? On this machine: trimtab up -f SPEC")

@@ -14,7 +14,7 @@ SUBMIT = """\
 submit it:
 python -c '
 import kfp
-kfp.Client(host="http://localhost:8888").create_run_from_pipeline_package("{path}", arguments={{
+kfp.Client(host="http://localhost:8080").create_run_from_pipeline_package("{path}", arguments={{
     "model": "NAME", "spec": open("model.yaml").read(), "state": "s3://BUCKET/NAMESPACE"}})'"""
 
 

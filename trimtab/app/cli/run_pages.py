@@ -30,7 +30,8 @@ def show_status(status: Status, worker: str | None, problems: Sequence[str]) -> 
     """One model: a line for each thing there is to say, what failed in red."""
     click.secho(status.model, bold=True)
     for name, text, colour in _lines(status, worker, problems):
-        click.echo(f"  {name:10} " + click.style(text, fg=colour))
+        # An error's hint stands under its message, not at the margin.
+        click.echo(f"  {name:10} " + click.style(text.replace("\n", f"\n{'':13}"), fg=colour))
 
 
 def _lines(status: Status, worker: str | None, problems: Sequence[str]) -> Iterable[tuple[str, str, str | None]]:
@@ -115,4 +116,5 @@ def show_journal(entries: Iterable[JournalEntry]) -> None:
     """One line an entry."""
     for entry in entries:
         kind = click.style(f"{entry.kind:11}", fg=COLOURS.get(entry.kind))
-        click.echo(f"{entry.decided_at:%Y-%m-%d %H:%M}  {kind} {entry.summary}")
+        summary = entry.summary.replace("\n", f"\n{'':30}")
+        click.echo(f"{entry.decided_at:%Y-%m-%d %H:%M}  {kind} {summary}")

@@ -60,7 +60,7 @@ def status(name: str | None, as_json: bool) -> None:
     """
     Show what serves, what waits, what failed, and the next move.
 
-    Read from the store: it works whether the platform runs or not. Without NAME, every model.
+    Read from the store, which has to answer; the loop need not run. Without NAME, every model.
     """
     from trimtab.app.cli import run_pages
     from trimtab.app.opening import Platform
