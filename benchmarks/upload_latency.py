@@ -17,6 +17,7 @@ import math
 import os
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -173,6 +174,7 @@ class Bench:
         stages = {place: moment - began for place, moment in self.watch.ended.items()}
         requests = sum(put < moment <= began + stages[SUBMITTED] for moment in list(self.watch.asked))
         self._wait_for_the_end(number)
+        print(f"upload {number}: {stages[SUBMITTED]:.2f} s", file=sys.stderr, flush=True)  # a run takes 10 s and more
         return Upload(put - began, stages, requests)
 
     def _wait_for_the_end(self, number: int) -> None:
