@@ -5,17 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
-from trimtab.adapters import arrivals, environment, estimators
+from trimtab.adapters import arrivals, environment
 from trimtab.adapters.steps import Step
 from trimtab.components.ingest.selection import choose, own_decision, unoffered, write_decision
 from trimtab.core.errors import Conflict
 from trimtab.core.observation import in_order, is_gone
 from trimtab.core.ports import ObjectInfo
 from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, digest
-from trimtab.core.spec.digests import training_digest
 
 ATTEMPTS = 5  # at the next decision's number, which a running platform may take first
 LEASE_SECONDS = 60  # to write one decision
@@ -77,7 +75,7 @@ def conclusion(decision: Decision, entries: Sequence[str]) -> dict[str, Any]:
 
 
 def _decide(run: Step, listing: Sequence[ObjectInfo], evidence: dict[str, Any]) -> Decision:
-    state, recipe = run.state, _training_digest(run)
+    state, recipe = run.state, run.recipe()
     dataset = arrivals.assemble(state, listing, run.model, run.buckets)
     outcomes = state.ledger.outcomes()
     current = [entry.id for entry in (_entry(run, info) for info in arrivals.in_order(listing))]
@@ -122,11 +120,6 @@ def _take_in(run: Step, entries: Sequence[LedgerEntry], decided_at: datetime | N
 def _entry(run: Step, info: ObjectInfo) -> LedgerEntry:
     bucket = run.model.spec.data.bucket
     return arrivals.entry_of(info, bucket, run.state.namespace, run.state.model, "sdk", run.now())
-
-
-def _training_digest(run: Step) -> str:
-    code = estimators.code_digest(run.model.spec.training, run.spec_folder)
-    return training_digest(run.model, code, version("scikit-learn"))
 
 
 def _policy_time(outcomes: Any) -> datetime:

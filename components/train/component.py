@@ -28,6 +28,7 @@ def train(
             from trimtab.components.train.training import fit
             from trimtab.core.window import TrainingWindow
 
+            run.hold_to_recipe()
             chosen = TrainingWindow.model_validate(run.earlier("window"))
             dataset = run.state.data.dataset(chosen.dataset)
             rows = load_rows(run.state, dataset, run.model.spec.data, chosen.start, chosen.cut)

@@ -114,18 +114,34 @@ def test_a_spec_of_another_model_is_refused(state):
         pytest.fail("the step began")
 
 
-def test_the_decision_is_found_by_its_run_key(state):
-    decision = Decision(
+def decided(training_digest="t"):
+    return Decision(
         number=1,
         reason="upload",
         entries=(),
         dataset="d",
-        training_digest="t",
+        training_digest=training_digest,
         spec="s",
         run_key="k1",
         decided_at=NOW,
         recorded_at=NOW,
     )
+
+
+def test_it_fits_only_by_the_recipe_of_its_decision(state):
+    with run() as step:
+        state.decisions.propose(decided(step.recipe()))
+        step.hold_to_recipe()
+
+
+def test_code_that_changed_since_the_decision_is_not_fitted(state):
+    state.decisions.propose(decided("another"))
+    with run() as step, pytest.raises(Invalid, match="not what decision 1 was made for"):
+        step.hold_to_recipe()
+
+
+def test_the_decision_is_found_by_its_run_key(state):
+    decision = decided()
     state.decisions.propose(decision)
     with run() as step:
         assert step.decision == decision

@@ -51,6 +51,31 @@ class Step:
             "start runs with an empty run_key, or with the one that the decision holds",
         )
 
+    def recipe(self) -> str:
+        """The training digest as spec, code and scikit-learn are now."""
+        from importlib.metadata import version
+
+        from trimtab.adapters.estimators import code_digest
+        from trimtab.core.spec.digests import training_digest
+
+        code = code_digest(self.model.spec.training, self.spec_folder)
+        return training_digest(self.model, code, version("scikit-learn"))
+
+    def hold_to_recipe(self) -> None:
+        """
+        Refuse to fit by another recipe than the decision's: its version would tell of code that it was not made by.
+
+        Raises:
+            Invalid: If the user's module or scikit-learn changed between the decision and this attempt.
+        """
+        if (found := self.recipe()) != self.decision.training_digest:
+            raise Invalid(
+                f"the training code is not what decision {self.decision.number} was made for: its training digest is "
+                f"{found[:12]} now, and was {self.decision.training_digest[:12]}",
+                f"nothing to do where the platform runs: the change starts a run of its own; else `trimtab run "
+                f"{self.model.name}`",
+            )
+
     @property
     def result(self) -> dict[str, Any]:
         """What the step concluded, now or earlier."""
