@@ -19,10 +19,13 @@ import psutil
 import pytest
 
 from trimtab.adapters import crash, s3
+from trimtab.adapters.rows import load_rows
 from trimtab.adapters.state import State
 from trimtab.app import settings
+from trimtab.app.execution import MOST_ATTEMPTS
 from trimtab.core.errors import TrimtabError
 from trimtab.core.ports import Buckets
+from trimtab.core.spec import load
 
 SPEC = """\
 apiVersion: trimtab.dev/v1alpha1
@@ -43,7 +46,7 @@ spec:
   evaluation: {holdout: 2d, block: 6h, primary: mean_absolute_error, margin: 100}
 """
 ROWS = 120  # hours in one upload: five days
-PATIENCE_SECONDS = 240.0  # for one upload to come to its outcome, kills and a busy machine included
+PATIENCE_SECONDS = 400.0  # for one upload to come to its outcome, kills and a busy machine included
 
 
 def upload_body(number: int) -> bytes:
@@ -85,11 +88,13 @@ class Site:
         keep = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TRIMTAB_"))}
         cache = {"TRIMTAB_CACHE": str(self.folder / "cache")}
         crashing = {"TRIMTAB_CRASH_AT": ",".join(crash.POINTS), "TRIMTAB_CRASH_MARKS": str(self.marks)}
+        # Policy is measured on the uploads' own time, so that it is the same however long a recovery took.
+        clock = {"TRIMTAB_POLICY_CLOCK": "stream"}
         command = [str(Path(sys.executable).with_name("trimtab")), "up", "-f", "model.yaml", "--listing", "0.5"]
         self.said = self.folder / f"up-{self.restarts}.out"
         with self.said.open("wb") as output:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=keep | cache | crashing, stdout=output, stderr=output
+                command, cwd=self.folder, env=keep | cache | crashing | clock, stdout=output, stderr=output
             )
         self.wait_for(lambda: "is ready" in self.said.read_text() or not self.alive)
 
@@ -118,12 +123,14 @@ class Site:
         return psutil.Process(self.process.pid).children(recursive=True) if self.process and self.alive else []
 
     def orphans(self) -> list[str]:
-        """Processes that belong to this folder although no platform runs."""
+        """Processes that belong to this folder although no platform runs: by what they were started with, or where."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if process.pid != os.getpid() and str(self.folder) in " ".join(process.cmdline()):
-                    found.append(" ".join(process.cmdline())[:200])
+                command, around = " ".join(process.cmdline()), [process.cwd(), *process.environ().values()]
+                ours = str(self.folder) in command or any(value.startswith(str(self.folder)) for value in around)
+                if process.pid != os.getpid() and ours:
+                    found.append(f"{process.pid} {process.status()}: {command[:200]}")
         return found
 
     # The way to die
@@ -195,16 +202,26 @@ class Site:
         entries, outcomes = state.ledger.entries(), state.ledger.outcomes()
         decisions, ended = state.decisions.all(), state.decisions.outcomes()
         assert set(outcomes) == set(entries)
+        rows = {partition.id: partition.rows for o in outcomes.values() if (partition := o.partition) is not None}
+        assert (len(rows), sum(rows.values())) == (len(entries), ROWS * len(entries)), "rows were lost, or kept twice"
         offered = [entry for decision in decisions for entry in decision.entries]
         assert len(offered) == len(set(offered)), "an upload was offered twice"
         assert {decision.number for decision in decisions} == set(ended), "a claim is stuck"
         for decision in decisions:
-            window = [partition.id for partition in state.data.dataset(decision.dataset).partitions]
-            assert len(window) == len(set(window)), "rows stand twice in a window"
+            dataset = state.data.dataset(decision.dataset)
+            times = load_rows(state, dataset, load(SPEC).spec.data)["ts"].to_list()
+            assert len(times) == len(set(times)) == ROWS * len(dataset.partitions), "a row stands twice in a window"
+            claim = state.decisions.claim(decision.number)
+            assert claim is not None
+            assert claim.attempt <= MOST_ATTEMPTS
         versions = {version.number: version for version in state.registry.versions()}
+        assert list(versions) == list(range(1, len(versions) + 1)), "a version number was left out"
         assert len({version.run_key for version in versions.values()}) == len(versions), "a run registered twice"
+        before = None
         for manifest in state.registry.manifests():
             assert manifest.champion in versions
+            assert manifest.previous == before, "an alias was lost"
+            before = manifest.champion
             state.registry.artifact(versions[manifest.champion].artifact)  # stands in the store, with this digest
         told = [entry.id for entry in state.journal.entries()]
         assert len(told) == len(set(told)), "something was told twice"

@@ -11,28 +11,56 @@ import pytest
 
 from trimtab.adapters import crash
 
-STORE_AWAY_SECONDS = 30
+STORE_AWAY, STORE_AWAY_SECONDS = "store away", 30
+PLATFORM_TOO = "platform too"
+OF_THE_PLATFORM = ("after-decision", "after-claim", "after-submit")  # at the other points a step dies
+# What happens during each upload's run.
+DISTURBANCES = (
+    [
+        ("after-decision", "mid-fit"),
+        ("after-claim", "after-artifact"),
+        ("after-submit",),
+        ("before-manifest",),
+    ],
+    [
+        ("mid-fit", PLATFORM_TOO),
+        (STORE_AWAY,),
+        ("before-manifest", PLATFORM_TOO),
+    ],
+)
+
+
+def test_every_named_point_has_its_turn() -> None:
+    assert {each for half in DISTURBANCES for run in half for each in run} >= {*crash.POINTS, STORE_AWAY}
 
 
 @pytest.mark.timeout(1500)
-def test_whatever_is_killed_wherever_the_same_models_come_out(make_site: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("disturbances", DISTURBANCES, ids=["alone", "with the platform or the store"])
+def test_whatever_is_killed_wherever_the_same_models_come_out(
+    make_site: Callable[[], Any], disturbances: list[tuple[str, ...]]
+) -> None:
     calm, rough = make_site(), make_site()
-    uploads = [*crash.POINTS, "store away"]
-    for number, disturbance in enumerate(uploads):
+    for number, disturbance in enumerate(disturbances):
+        points = [each for each in disturbance if each in crash.POINTS]
         calm.upload(number)
-        if disturbance in crash.POINTS:
-            rough.arm(disturbance)
+        for point in points:
+            rough.arm(point)
         rough.upload(number)
-        if disturbance == "store away":
+        if STORE_AWAY in disturbance:
             freeze_store(rough, number + 1)
+        if PLATFORM_TOO in disturbance:
+            rough.wait_for(lambda at=points[0]: rough.fired(at))
+            rough.kill()
         rough.wait_for_outcome(number + 1)
-        assert disturbance not in crash.POINTS or rough.fired(disturbance), f"nobody came to {disturbance}"
+        for point in points:
+            assert rough.fired(point), f"nobody came to {point}"
         calm.wait_for_outcome(number + 1)
 
     assert rough.results() == calm.results()
-    assert len({result.artifact for result in calm.results()}) > 1
-    assert calm.results()[-1].champion is not None
-    assert (calm.restarts, rough.restarts) == (0, 3)  # the first three points are the platform's own
+    assert len({result.artifact for result in calm.results()}) == len(disturbances)
+    assert calm.results()[-1].champion == len(disturbances)
+    kills = [each for run in disturbances for each in run if each in (*OF_THE_PLATFORM, PLATFORM_TOO)]
+    assert (calm.restarts, rough.restarts) == (0, len(kills))
     for site in (calm, rough):
         site.check_invariants()
         site.stop()

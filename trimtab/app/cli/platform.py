@@ -50,10 +50,12 @@ def up(spec: Path, port: int | None, listing_seconds: float) -> None:
 
     It runs until Ctrl-C, SIGTERM or `trimtab down`, and leaves data and state under .trimtab for the next time.
     """
+    from trimtab.adapters import environment
     from trimtab.app.embedded.platform import Platform
 
     _log_to(_say)
-    platform = Platform(Path.cwd(), spec, port=port, listing_seconds=listing_seconds, tell=_say)
+    clock = "stream" if environment.replays() else "wall"
+    platform = Platform(Path.cwd(), spec, port=port, policy_clock=clock, listing_seconds=listing_seconds, tell=_say)
     with signals_stop():
         try:
             platform.start()
