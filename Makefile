@@ -28,7 +28,7 @@ test: $(VENV)/dev.done ## All tests but the long ones
 
 .PHONY: soak
 soak: $(VENV)/dev.done ## Seeded random kills for SECONDS (default: all that are named)
-	TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -p no:xdist --timeout 0 $(ARGS)
+	TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -n 0 --timeout 0 $(ARGS)
 SECONDS_LIMIT := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
 .PHONY: lint

@@ -35,9 +35,10 @@ def limit_seconds() -> float:
 
 
 @pytest.fixture
-def chance() -> random.Random:
+def chance(capsys: pytest.CaptureFixture[str]) -> random.Random:
     seed = int(os.environ.get("TRIMTAB_SOAK_SEED") or time.time())
-    print(f"seed {seed} (TRIMTAB_SOAK_SEED={seed} repeats it)", flush=True)
+    with capsys.disabled():
+        print(f"\nseed {seed} (TRIMTAB_SOAK_SEED={seed} repeats it)", flush=True)
     return random.Random(seed)
 
 
@@ -46,7 +47,7 @@ def test_one_upload_at_a_time_killed_at_random_instants_gives_the_same_models(
 ) -> None:
     deadline = time.monotonic() + 0.5 * limit_seconds()
     calm, rough = make_site(), make_site()
-    done = 0
+    done = kills = 0
     while done < INSTANTS and time.monotonic() < deadline:
         victim, instant = chance.choice(VICTIMS), chance.uniform(0, WITHIN_SECONDS)
         for site in (calm, rough):
@@ -54,12 +55,17 @@ def test_one_upload_at_a_time_killed_at_random_instants_gives_the_same_models(
         time.sleep(instant)
         killed = kill(rough, victim)
         done += 1
+        kills += bool(killed)
         with capsys.disabled():
             print(f"  upload {done}: {victim} at {instant:.2f} s: {killed or 'nothing to kill'}", flush=True)
         rough.wait_for_outcome(done)
         calm.wait_for_outcome(done)
         assert rough.results() == calm.results()
     finish(calm, rough)
+    with capsys.disabled():
+        print(
+            f"{kills} kills in {done} uploads, {rough.restarts} restarts of the platform: the same models", flush=True
+        )
     assert done > 0
 
 
@@ -67,7 +73,7 @@ def test_uploads_arriving_freely_while_things_are_killed_keep_the_invariants(
     make_site: Callable[[], Any], chance: random.Random, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deadline = time.monotonic() + 0.3 * limit_seconds()
-    site, uploads = make_site(), 0
+    site, uploads, kills = make_site(), 0, 0
     for number in range(1, INSTANTS + 1):
         if time.monotonic() > deadline:
             break
@@ -78,6 +84,7 @@ def test_uploads_arriving_freely_while_things_are_killed_keep_the_invariants(
         time.sleep(chance.uniform(0, WITHIN_SECONDS / 2))
         victim = chance.choice(VICTIMS)
         killed = kill(site, victim)
+        kills += bool(killed)
         with capsys.disabled():
             print(f"  instant {number}, {uploads} uploads: {victim}: {killed or 'nothing to kill'}", flush=True)
         site.keep_up()
@@ -100,6 +107,10 @@ def test_uploads_arriving_freely_while_things_are_killed_keep_the_invariants(
 
     site.wait_for(quiet)
     finish(site)
+    with capsys.disabled():
+        print(
+            f"{kills} kills, {uploads + 1} uploads, {site.restarts} restarts: nothing lost, nothing twice", flush=True
+        )
 
 
 def kill(site: Any, victim: str) -> str:
