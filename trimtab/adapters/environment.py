@@ -27,6 +27,8 @@ class Environment:
     trusted_types: tuple[str, ...] = ()  # types outside scikit-learn and numpy that artifacts may hold
     spec_folder: str = ""  # where users' own estimator modules are imported from
     policy_clock: str = "wall"  # wall | stream
+    gateway_url: str = ""  # where predictions are asked for; empty where nothing serves
+    gateway_token: str = ""  # the gateway's own bearer token
 
     @property
     def state(self) -> str:
@@ -58,6 +60,8 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
         trusted_types=trusted_types(env),
         spec_folder=spec_folder(env),
         policy_clock=env.get("TRIMTAB_POLICY_CLOCK", "wall"),
+        gateway_url=env.get("TRIMTAB_GATEWAY_URL", ""),
+        gateway_token=env.get("TRIMTAB_GATEWAY_TOKEN", ""),
     )
 
 
@@ -89,6 +93,17 @@ def spec_folder(environ: Mapping[str, str] | None = None) -> str:
     """Where users' own estimator modules lie: TRIMTAB_SPEC_FOLDER, empty for the working directory."""
     env = os.environ if environ is None else environ
     return env.get("TRIMTAB_SPEC_FOLDER", "")
+
+
+def serving_python(environ: Mapping[str, str] | None = None) -> Path | None:
+    """
+    The interpreter of the serving environment: TRIMTAB_SERVING_PYTHON, else `.venv-serving` beside the library's
+    source tree, as `make` makes it; None where there is none.
+    """
+    env = os.environ if environ is None else environ
+    named = env.get("TRIMTAB_SERVING_PYTHON", "")
+    path = Path(named) if named else Path(__file__).resolve().parents[2] / ".venv-serving" / "bin" / "python"
+    return path if path.is_file() else None
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:

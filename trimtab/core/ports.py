@@ -6,7 +6,7 @@ All names and sizes are plain values; all times are timezone-aware UTC datetimes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -156,6 +156,80 @@ class RunLauncher(Protocol):
 
     def stop(self, run_id: str) -> None:
         """End the run and everything it started; nothing happens when it has ended already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """
+    Who is to answer the traffic.
+
+    `versions` are kept running; of them the champion answers what the challenger does not. The challenger answers
+    `weight_percent` of the requests, or with `shadow` a copy of all of them, whose answers nobody sees. With
+    `sticky_header` a user, named by that header, keeps one variant, and a higher weight only adds users to the
+    challenger.
+    """
+
+    champion: int
+    challenger: int | None = None
+    weight_percent: int = 0
+    shadow: bool = False
+    sticky_header: str = ""
+    versions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSeen:
+    """
+    What serves just now.
+
+    `route` is the split that the router itself confirms, None before it has any; its `versions` are those that answer
+    (`ready`). `failing` says of a version that does not become ready why, in one line. `restarts` counts by version
+    the processes that ended by themselves.
+    """
+
+    route: Serving | None
+    ready: frozenset[int]
+    failing: Mapping[int, str]
+    restarts: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    One request that the gateway answered.
+
+    `version` is the variant that was chosen for it; `failed` also where another one had to answer in its place.
+    `user` is the value of the sticky header, empty without one.
+    """
+
+    at: float  # wall seconds since 1970 at which the request came
+    version: int
+    failed: bool
+    seconds: float
+    user: str = ""
+    request_id: str = ""
+
+
+class TrafficSplit(Protocol):
+    """Runs the variants of one model and splits the traffic over them: Envoy here, a SeldonDeployment in a cluster."""
+
+    def want(self, serving: Serving) -> None:
+        """
+        Make it so, step by step and without waiting: start what is missing, move the weights only to versions that
+        are ready, stop what is no longer named only once no route leads there. Repeating it changes nothing.
+
+        Raises Unavailable when the router or the variants cannot be managed now.
+        """
+
+    def seen(self) -> ServingSeen:
+        """What serves just now, by the router's own word. Raises Unavailable when it cannot be known."""
+
+    def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
+        """
+        Requests that were answered since `position` (empty: from now on), oldest first, and the position after them.
+
+        The same position gives the same answers, also after a restart of everything.
+        """
 
 
 class Clock(Protocol):

@@ -36,7 +36,7 @@ class Layout:
         return f"{self.root}datasets/{digest}.json"
 
     def numbered(self, kind: str, number: int | None = None) -> str:
-        """`kind` is decisions, claims, outcomes, versions, manifests or journal; no number gives the prefix."""
+        """`kind` is decisions, claims, outcomes, versions, manifests, rollouts or journal; no number gives the prefix."""
         return f"{self.root}{kind}/" if number is None else f"{self.root}{kind}/{number:020d}.json"
 
     def artifact(self, digest: str) -> str:
@@ -52,6 +52,25 @@ class Layout:
     def log(self, run_id: str) -> str:
         """A run's whole log, put when it has ended."""
         return f"{self.root}logs/{run_id}.txt"
+
+    def rollout(self, number: int, name: str) -> str:
+        """`asked` or `state` of a rollout; the rollout itself is numbered under `rollouts`."""
+        return f"{self.root}rollout-states/{number:020d}.{name}.json"
+
+    def predictions(self, writer: str = "", sequence: int | None = None) -> str:
+        """A segment of the prediction log: writers number theirs from 0 without gaps. Without them the prefix."""
+        if not writer:
+            return f"{self.root}predictions/"
+        folder = f"{self.root}predictions/{writer}/"
+        return folder if sequence is None else f"{folder}{sequence:020d}.jsonl"
+
+    def labels(self, name: str = "") -> str:
+        """Labels that came through the API or in files, as JSON lines; `name` begins with when they came."""
+        return f"{self.root}labels/{name}.jsonl" if name else f"{self.root}labels/"
+
+    def current(self, name: str) -> str:
+        """A compare-and-swapped summary: `monitor`, `compaction`."""
+        return f"{self.root}current/{name}.json"
 
     @property
     def lease(self) -> str:
