@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+SERVING := .venv-serving
 # Bytecode is compiled once, at installation: without it every step of a run compiles scikit-learn again.
 unexport PYTHONDONTWRITEBYTECODE
 # BLAS and OpenMP threads that spin at barriers make two cores slower than one.
@@ -18,16 +19,16 @@ PINS := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --py
 
 ##@ Use
 .PHONY: demo
-demo: $(VENV)/library.done ## A year of real data through the whole loop, on this machine (about 5 minutes)
+demo: $(VENV)/library.done $(SERVING)/serving.done ## A year of real data through the whole loop, on this machine (about 5 minutes)
 	$(BIN)/trimtab demo
 
 ##@ Check
 .PHONY: test
-test: $(VENV)/dev.done ## All tests but the long ones
+test: $(VENV)/dev.done $(SERVING)/serving.done ## All tests but the long ones
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/dev.done ## Seeded random kills for SECONDS (default: all that are named)
+soak: $(VENV)/dev.done $(SERVING)/serving.done ## Seeded random kills for SECONDS (default: all that are named)
 	TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -n 0 --timeout 0 $(ARGS)
 SECONDS_LIMIT := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
@@ -45,7 +46,7 @@ format: $(VENV)/dev.done ## Let ruff put the style right
 	$(BIN)/ruff format --quiet .
 
 .PHONY: bench
-bench: $(VENV)/dev.done ## Every benchmark beside its peer; writes docs/benchmarks.md
+bench: $(VENV)/dev.done $(SERVING)/serving.done ## Every benchmark beside its peer; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 ##@ Make
@@ -62,10 +63,11 @@ pins: $(VENV)/build.done ## Compile requirements/*.in to pinned, hashed requirem
 	$(PINS) requirements/build.in -o requirements/build.txt
 	$(PINS) requirements/library.in -o requirements/library.txt
 	$(PINS) requirements/dev.in -o requirements/dev.txt
+	$(PINS) requirements/serving.in -o requirements/serving.txt
 
 .PHONY: clean
 clean: ## Remove environments and everything built; leaves .trimtab alone, which may hold data
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(SERVING) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -88,4 +90,14 @@ $(VENV)/library.done: $(VENV)/build.done requirements/library.txt pyproject.toml
 
 $(VENV)/dev.done: $(VENV)/library.done requirements/dev.txt
 	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Models are served in an environment of their own: Seldon's pins cannot meet the library's.
+$(SERVING)/serving.done: $(VENV)/build.done requirements/serving.txt pyproject.toml
+	@echo "making $(SERVING) (half a minute, once)"
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(SERVING)
+	$(BIN)/uv pip install --quiet --python $(SERVING)/bin/python --compile-bytecode --require-hashes -r requirements/serving.txt
+	@# A path file instead of an installation: the build backend has no place here.
+	@$(SERVING)/bin/python -c 'import pathlib, sysconfig; \
+	  pathlib.Path(sysconfig.get_path("purelib"), "trimtab.pth").write_text("$(CURDIR)\n")'
 	@touch $@

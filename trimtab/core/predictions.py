@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from trimtab.core.records import Record
 
 # A position in the log: by writer, how many of its segments have been read. Late segments of a writer come next in it.
@@ -25,9 +27,9 @@ class PredictionLine(Record):
     shadow: bool = False
     seconds: float  # from the request's arrival to its answer, in the model server
     rows: int
-    features: dict[str, list[Any]] = {}
-    passed: dict[str, list[Any]] = {}  # key columns and the timestamp, where the request named them
-    predictions: list[Any] = []  # numbers, or classes
+    features: dict[str, list[Any]] = Field(default_factory=dict)
+    passed: dict[str, list[Any]] = Field(default_factory=dict)  # key columns and the timestamp, where the request named them
+    predictions: list[Any] = Field(default_factory=list)  # numbers, or classes
     scores: list[list[float]] | None = None  # probabilities by class, in the schema's order
     unknown: int = 0  # columns that the schema does not know, left out
     error: str = ""  # of a failure
@@ -43,7 +45,7 @@ class Label(Record):
     kind: Literal["label"] = "label"
     id: str = ""  # of the request
     row: int = 0  # in the request
-    key: list[Any] = []
+    key: list[Any] = Field(default_factory=list)
     value: Any
     at: float  # wall seconds since 1970: when the label was true; by default when it came
     received: float = 0.0  # when it came

@@ -36,7 +36,9 @@ class Layout:
         return f"{self.root}datasets/{digest}.json"
 
     def numbered(self, kind: str, number: int | None = None) -> str:
-        """`kind` is decisions, claims, outcomes, versions, manifests, rollouts or journal; no number gives the prefix."""
+        """
+        `kind` is decisions, claims, outcomes, versions, manifests, rollouts or journal; no number gives the prefix.
+        """
         return f"{self.root}{kind}/" if number is None else f"{self.root}{kind}/{number:020d}.json"
 
     def artifact(self, digest: str) -> str:

@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pydantic import Field
+
 from trimtab.core.records import Record
 from trimtab.core.spec.rollout import Rollout
 
@@ -103,6 +105,6 @@ class RolloutState(Record):
     step_started: datetime | None = None  # when the router confirmed this step
     ended: datetime | None = None
     epochs: tuple[WeightEpoch, ...] = ()
-    evidence: dict[str, Any] = {}
+    evidence: dict[str, Any] = Field(default_factory=dict)
     position: str = ""  # in the router's access log
     nonce: str = ""
