@@ -17,6 +17,7 @@ from trimtab.adapters.state.lease import Lease
 from trimtab.adapters.state.ledger import Ledger
 from trimtab.adapters.state.objects import Objects
 from trimtab.adapters.state.registry import Registry
+from trimtab.adapters.state.rollouts import Rollouts
 from trimtab.core.errors import Invalid
 from trimtab.core.ports import Bucket, Buckets
 
@@ -37,6 +38,7 @@ class State:
     data: DataStore
     decisions: Decisions
     registry: Registry
+    rollouts: Rollouts
     journal: Journal
     lease: Lease
 
@@ -73,6 +75,7 @@ class State:
             data=DataStore(objects, layout),
             decisions=Decisions(objects, layout),
             registry=Registry(objects, layout),
+            rollouts=Rollouts(objects, layout),
             journal=Journal(objects, layout, now),
             lease=Lease(bucket, layout.lease, now),
         )
