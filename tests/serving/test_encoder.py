@@ -106,3 +106,17 @@ def test_a_missing_column_is_named(make):
 def test_text_in_a_column_of_numbers_is_refused_by_name():
     with pytest.raises(Invalid, match=r"column distance.*float"):
         fitted().transform(ROWS | {"distance": ["far", "near", "x"]})
+
+
+def test_instants_as_json_writes_them_are_read_side_by_side():
+    columns = (("seen", "timestamp", ()),)
+    said = ["2024-05-01T12:00:00Z", "2024-05-01T12:00:00.25+00:00", None, "2024-05-01T14:00:00+02:00"]
+    made = Encoder(columns, "frame").fit({"seen": said}).transform({"seen": said})
+    assert [None if pd.isna(value) else value.isoformat() for value in made["seen"]] == [
+        "2024-05-01T12:00:00+00:00",
+        "2024-05-01T12:00:00.250000+00:00",
+        None,
+        "2024-05-01T12:00:00+00:00",
+    ]
+    with pytest.raises(Invalid, match=r"column seen: .*the schema says timestamp"):
+        Encoder(columns, "frame").fit({"seen": said}).transform({"seen": ["next Tuesday"]})

@@ -83,12 +83,23 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             elif kind in NUMERIC:
                 series[name] = self._numbers(columns, name, kind, values)
             elif kind == "timestamp":
-                stamps = pd.to_datetime(pd.Series(_column(columns, name)), utc=True)
-                series[name] = stamps.astype("datetime64[us, UTC]").reset_index(drop=True)
+                series[name] = _instants(pd, _column(columns, name), name)
             else:
                 words = [None if _missing(value) else str(value) for value in _column(columns, name)]
                 series[name] = pd.Series(words, dtype=object)
         return pd.DataFrame(series)
+
+
+def _instants(pd: Any, column: Any, name: str) -> Any:
+    try:
+        # As text with or without fractions of a second, side by side: JSON leaves them out where they are 0.
+        stamps = pd.to_datetime(pd.Series(column), utc=True, format="ISO8601")
+    except (TypeError, ValueError) as error:
+        raise Invalid(
+            f"column {name}: {str(error).splitlines()[0]}; the schema says timestamp",
+            "write instants as ISO 8601, such as 2024-05-01T12:00:00Z, with null where one is missing",
+        ) from error
+    return stamps.astype("datetime64[us, UTC]").reset_index(drop=True)
 
 
 def _column(columns: Columns, name: str) -> Any:
