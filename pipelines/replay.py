@@ -22,6 +22,7 @@ from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.models import Champion, reference_of
 from trimtab.adapters.rows import load_rows
 from trimtab.adapters.state import State
+from trimtab.adapters.state.state import wall_clock
 from trimtab.components.evaluate.evaluation import Assessment, assess
 from trimtab.components.select_window.window import select
 from trimtab.components.train.training import Fitted, fit
@@ -73,6 +74,7 @@ class Replay:
         code = estimators.code_digest(self.model.spec.training, self.folder)
         self._recipe = training_digest(self.model, code, sklearn.__version__)
         self._champion: Champion | None = None
+        self._serving_since: datetime | None = None  # wall clock, as outcomes are recorded on it
         self._versions = 0
         self._now = BEGINNING
 
@@ -138,6 +140,8 @@ class Replay:
             maturity=self.model.spec.data.labels.maturity,
             wall=self._now + SETTLED,
             wall_is_policy=False,
+            drift=self._policy.triggers.drift,
+            champion_since=self._serving_since,
         )
         return decide(self._policy, observed, self._now)
 
@@ -189,7 +193,7 @@ class Replay:
         )
         try:
             rows = load_rows(self._state, dataset, data)
-            window = select(rows, self.model, dataset.digest)
+            window = select(rows, self.model, dataset.digest, self._now)
             fitted = fit(rows, self.model, window, estimators.build(self.model.spec.training, self.folder))
             run = run.model_copy(update={"fits": 1, "seconds": fitted.seconds})
             assessment = assess(rows, self.model, window, fitted.pipeline, self._champion)
@@ -210,6 +214,7 @@ class Replay:
             version = self._versions
         if evaluation.state in ("champion", "challenger"):
             self._champion = self._serve(self._versions, decision, assessment)
+            self._serving_since = wall_clock()
         return run.model_copy(
             update={
                 "outcome": "champion" if evaluation.state == "challenger" else evaluation.state,

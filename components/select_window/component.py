@@ -27,8 +27,9 @@ def select_window(
             data = run.model.spec.data
             dataset = run.state.data.dataset(run.decision.dataset)
             rows = load_rows(run.state, dataset, data, columns=(data.timestamp, data.target))
-            run.conclude(select(rows, run.model, dataset.digest).model_dump(mode="json", by_alias=True))
-        chosen = run.result
-        run.say(f"{chosen['rows']} rows to learn from, {chosen['holdoutRows']} to be judged on: {chosen['why']}")
+            chosen = select(rows, run.model, dataset.digest, run.decision.decided_at)
+            run.conclude(chosen.model_dump(mode="json", by_alias=True))
+        result = run.result
+        run.say(f"{result['rows']} rows to learn from, {result['holdoutRows']} to be judged on: {result['why']}")
         window.uri = run.uri("window")
-        window.metadata.update(chosen)
+        window.metadata.update(result)

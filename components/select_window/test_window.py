@@ -90,3 +90,28 @@ def test_a_class_rarer_than_asked_for_is_refused(make_model, make_rows):
 def test_rows_of_one_class_only_are_refused(make_model, make_rows):
     with pytest.raises(Invalid, match="of class 'false'; there is nothing to tell apart"):
         select(make_rows(60).with_columns(late=False), make_model("late"), "d1")
+
+
+def test_rows_too_young_to_trust_are_neither_learned_nor_judged_on(make_model, make_rows):
+    model, rows = make_model(data={"labels": {"maturity": "7d"}}), make_rows(60)
+    decided_at = START + timedelta(days=60)
+
+    window = select(rows, model, "d1", decided_at)
+
+    assert window.end == START + timedelta(days=53) + timedelta(microseconds=1)
+    assert window.cut == window.end - timedelta(days=14)
+    assert window.holdout_rows == times(rows, window.cut, window.end)
+    assert window.rows == times(rows, START, window.cut)
+
+
+def test_a_month_later_the_same_rows_are_mature(make_model, make_rows):
+    rows = make_rows(60)
+    later = START + timedelta(days=90)
+    model = make_model(data={"labels": {"maturity": "7d"}})
+    assert select(rows, model, "d1", later) == select(rows, make_model(), "d1")
+
+
+def test_only_young_rows_are_refused_with_the_age_that_is_needed(make_model, make_rows):
+    model = make_model(data={"labels": {"maturity": "90d"}})
+    with pytest.raises(Invalid, match=r"all 1440 labelled rows are younger than 90d"):
+        select(make_rows(60), model, "d1", START + timedelta(days=60))

@@ -8,12 +8,15 @@ import polars as pl
 
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.model import ContinuousModel, Window
+from trimtab.core.spec.units import format_duration
 from trimtab.core.window import TrainingWindow
 
 TICK = timedelta(microseconds=1)
 
 
-def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str) -> TrainingWindow:
+def select(
+    rows: pl.DataFrame, model: ContinuousModel, dataset: str, decided_at: datetime | None = None
+) -> TrainingWindow:
     """
     Choose the window by the spec's strategy, `all` or `fixed`.
 
@@ -21,10 +24,12 @@ def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str) -> Training
         rows: Event time and target of every row of the dataset.
         model: The spec.
         dataset: Digest of the DatasetVersion the rows are from.
+        decided_at: Policy clock: rows younger than `data.labels.maturity` then are neither learned nor judged on.
+            None where the spec sets no maturity.
 
     Raises:
-        Invalid: If no labelled row is left, the window holds fewer rows than `window.minRows`, or its rarest class a
-            smaller share than `window.minClassRatio`.
+        Invalid: If no labelled row is left, all are too young, the window holds fewer rows than `window.minRows`, or
+            its rarest class a smaller share than `window.minClassRatio`.
     """
     data, window = model.spec.data, model.spec.window
     target = rows[data.target]
@@ -35,6 +40,7 @@ def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str) -> Training
             f"found no row to learn from: {rows.height} rows, {int(missing.sum())} of them without a target",
             f"upload rows with a value in {data.target!r}",
         )
+    known = _mature(known, model, decided_at)
     times = known[data.timestamp].sort()
     oldest, end = times[0], times[-1] + TICK
     cut = _cut(times, model, end)
@@ -53,6 +59,21 @@ def select(rows: pl.DataFrame, model: ContinuousModel, dataset: str) -> Training
         why=_why(window, start, cut, end),
         class_shares=_shares(learned[data.target], model),
     )
+
+
+def _mature(known: pl.DataFrame, model: ContinuousModel, decided_at: datetime | None) -> pl.DataFrame:
+    """Labelled rows that are old enough; early labels are a biased sample of all labels."""
+    maturity = model.spec.data.labels.maturity
+    if not maturity or decided_at is None:
+        return known
+    mature = known.filter(pl.col(model.spec.data.timestamp) <= decided_at - maturity)
+    if mature.is_empty():
+        raise Invalid(
+            f"found no row to learn from: all {known.height} labelled rows are younger than "
+            f"{format_duration(maturity)} (data.labels.maturity) at {decided_at:%Y-%m-%d %H:%M}",
+            "wait until they are old enough, upload older rows, or shorten data.labels.maturity",
+        )
+    return mature
 
 
 def _cut(times: pl.Series, model: ContinuousModel, end: datetime) -> datetime:

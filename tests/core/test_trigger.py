@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from trimtab.core.spec.model import Budget, ScheduleTrigger, Triggers, UploadTrigger
+from trimtab.core.spec.policy import DriftTrigger, PerformanceTrigger
 from trimtab.core.trigger import decide
-from trimtab.core.triggering import Arrival, Ignore, Observed, Policy, Run, StartRun, Wait
+from trimtab.core.triggering import Arrival, Ignore, Observed, Policy, Run, Sign, StartRun, Wait
 
 NOW = datetime(2012, 5, 9, 12, tzinfo=UTC)  # a Wednesday
 HOUR = timedelta(hours=1)
@@ -338,3 +339,85 @@ def test_a_spec_without_triggers_says_how_to_train() -> None:
     verdict = decide(policy(), observed(arrivals=(arrival(),)), NOW)
 
     assert verdict == Ignore("the spec sets no trigger: `trimtab run flights` trains on demand")
+
+
+WORSE = Sign(("performance/v1/9000",), "roc_auc is below 0.61 for certain, 0.65 is needed", {"bound": 0.61})
+MOVED = Sign(
+    ("entry-7",), "uploads: a batch further from the reference than its own 13 are (heat)", {"uploadsPerYear": 26}
+)
+MEASURED = policy(drift=DriftTrigger(), performance=PerformanceTrigger(metric="roc_auc", worse_than=0.65))
+
+
+def test_a_champion_proven_worse_starts_a_run_on_what_is_new() -> None:
+    verdict = decide(MEASURED, observed(performance=WORSE, arrivals=(arrival(rows=5),)), NOW)
+
+    assert isinstance(verdict, StartRun)
+    assert (verdict.reason, verdict.entries) == ("performance", ("a",))
+    assert verdict.evidence["performance"] == {
+        "signs": ["performance/v1/9000"],
+        "found": ["roc_auc is below 0.61 for certain, 0.65 is needed"],
+        "bound": 0.61,
+    }
+
+
+def test_drift_starts_a_run() -> None:
+    verdict = decide(MEASURED, observed(drift=(MOVED,), arrivals=(arrival(),)), NOW)
+
+    assert isinstance(verdict, StartRun)
+    assert verdict.reason == "drift"
+
+
+def test_both_together_start_one_run_with_both_as_its_evidence() -> None:
+    both = policy(
+        **{name: getattr(MEASURED.triggers, name) for name in ("drift", "performance")}, upload=UploadTrigger()
+    )
+
+    verdict = decide(both, observed(performance=WORSE, drift=(MOVED,), arrivals=(arrival(ago=HOUR),)), NOW)
+
+    assert isinstance(verdict, StartRun)
+    assert verdict.reason == "performance"
+    assert {"performance", "drift", "upload"} <= verdict.evidence.keys()
+
+
+@pytest.mark.parametrize("outcome", ["champion", "rejected", "failed", "fixData"])
+def test_the_same_evidence_fires_once_whatever_became_of_the_run(outcome: str) -> None:
+    used = frozenset({*WORSE.ids, *MOVED.ids})
+    later = observed(performance=WORSE, drift=(MOVED,), spent=used, runs=(run(outcome=outcome),), arrivals=(arrival(),))
+
+    assert isinstance(decide(MEASURED, later, NOW + 1000 * HOUR), Ignore)
+
+
+def test_newer_evidence_fires_again_after_a_rejection_and_its_back_off() -> None:
+    newer = Sign(("performance/v1/14000",), "roc_auc is below 0.6 for certain")
+    seen = observed(
+        performance=newer, spent=frozenset(WORSE.ids), runs=(run(ended=NOW, outcome="rejected"),), arrivals=(arrival(),)
+    )
+
+    held = decide(MEASURED, seen, NOW + timedelta(minutes=4))
+    assert isinstance(held, Wait)
+    assert held.reason.startswith("performance: the last run came to nothing")
+    assert isinstance(decide(MEASURED, seen, NOW + timedelta(minutes=5)), StartRun)
+
+
+def test_without_the_triggers_what_was_measured_is_evidence_only() -> None:
+    assert isinstance(decide(policy(), observed(performance=WORSE, drift=(MOVED,), arrivals=(arrival(),)), NOW), Ignore)
+
+
+def test_with_nothing_new_to_learn_a_proof_waits_and_says_for_what() -> None:
+    assert decide(MEASURED, observed(performance=WORSE), NOW) == Wait(
+        None, f"performance: {WORSE.sentence}; there are no new labelled rows to learn it from"
+    )
+    young = observed(drift=(MOVED,), arrivals=(arrival(matures=NOW + HOUR),))
+    verdict = decide(MEASURED, young, NOW)
+    assert isinstance(verdict, Wait)
+    assert verdict.until == NOW + HOUR
+    assert isinstance(decide(MEASURED, young, NOW + HOUR), StartRun)
+
+
+def test_data_to_be_fixed_holds_drift_and_performance_up_too() -> None:
+    seen = observed(performance=WORSE, drift=(MOVED,), arrivals=(arrival(),), fix_data="s3://in/july.csv: unit changed")
+
+    verdict = decide(MEASURED, seen, NOW)
+
+    assert isinstance(verdict, Wait)
+    assert "the data has to be fixed" in verdict.reason

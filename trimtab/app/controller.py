@@ -21,7 +21,7 @@ from trimtab.app.clocks import WallClock
 from trimtab.app.execution import Executor
 from trimtab.app.intake import Intake
 from trimtab.app.status import Held, Seen, Status, status_of
-from trimtab.core.observation import observe
+from trimtab.core.observation import observe, serving_since
 from trimtab.core.ports import Buckets, Clock, RunPhase
 from trimtab.core.records import Claim, Decision, Manifest, ModelVersion, Outcome, run_key
 from trimtab.core.spec.digests import training_digest
@@ -97,7 +97,7 @@ class Controller:
             results = self.state.decisions.outcomes()
         manifests = self.state.registry.manifests()
         champion = self._champion(manifests)
-        observed = self._observe(decisions, results, open_decision, champion)
+        observed = self._observe(decisions, results, open_decision, champion, manifests)
         verdict = decide(self._policy, observed, self.clock.now())
         started = self._start(verdict, observed, len(decisions) + 1) if isinstance(verdict, StartRun) else None
         # Told last, because a run that starts is in more of a hurry than the journal.
@@ -154,6 +154,7 @@ class Controller:
         results: Mapping[int, Outcome],
         open_decision: Decision | None,
         champion: ModelVersion | None,
+        manifests: list[Manifest],
     ) -> Observed:
         if open_decision is not None:  # its run may have an outcome, and still not have ended
             results = {number: result for number, result in results.items() if number != open_decision.number}
@@ -168,6 +169,8 @@ class Controller:
             maturity=self.model.spec.data.labels.maturity,
             wall=self.wall(),
             wall_is_policy=isinstance(self.clock, WallClock),
+            drift=self._policy.triggers.drift,
+            champion_since=serving_since(manifests),
         )
 
     def _start(self, verdict: StartRun, observed: Observed, number: int) -> Decision:

@@ -133,6 +133,8 @@ def why_of(reason: str, evidence: dict[str, Any]) -> str:
         return "the recipe changed: data, window, training or evaluation"
     if reason == "onDemand":
         return "somebody asked for it"
+    if reason in ("performance", "drift"):
+        return "; ".join(fired["found"])
     return f"{evidence.get('newRows', 0):,} new labelled rows"
 
 

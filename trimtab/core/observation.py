@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, ModelVersion, Outcome
-from trimtab.core.triggering import Arrival, Observed, Run
+from trimtab.core.monitor.alarm import Batch, alarm, batches_a_year
+from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, Manifest, ModelVersion, Outcome
+from trimtab.core.spec.policy import DriftTrigger
+from trimtab.core.triggering import Arrival, Observed, Run, Sign
 
 GONE = "gone"  # kind of an outcome: the object was deleted or replaced before its turn came
 
@@ -23,6 +25,10 @@ def observe(
     maturity: timedelta,
     wall: datetime,
     wall_is_policy: bool,
+    drift: DriftTrigger | None = None,
+    champion_since: datetime | None = None,
+    asked: Sequence[Sign] = (),
+    worse: Sign | None = None,
 ) -> Observed:
     """
     Args:
@@ -37,9 +43,14 @@ def observe(
         wall: The wall clock.
         wall_is_policy: Whether the policy clock is the wall clock. A run then ends when its outcome is recorded; in a
             replay the clock stands still while a run goes on, and it ends when it was decided.
+        drift: The trigger, where there is one: uploads are then held to its rate of false alarms.
+        champion_since: Wall clock: reports of before compare with what an earlier champion learned.
+        asked: Drift that the monitor sees in what the model is asked.
+        worse: What the monitor proves of the champion's performance.
     """
     current = in_order(newest_by_key(entries))
     offered = {entry for decision in decisions for entry in decision.entries}
+    used = spent(decisions)
     ingested = [e for e in current if e.id in outcomes and _labelled(outcomes[e.id]) is not None]
     return Observed(
         wall=wall,
@@ -55,6 +66,9 @@ def observe(
         since=min((o.decided_at for o in outcomes.values() if o.state == "ingested"), default=None),
         champion=champion.number if champion else None,
         champion_digest=champion.training_digest if champion else "",
+        drift=(*_drifted(current, outcomes, offered | used, drift, champion_since), *asked),
+        performance=worse,
+        spent=used,
         fix_data=_fix_data(current, outcomes),
     )
 
@@ -87,6 +101,54 @@ def is_gone(outcome: IntakeOutcome | None) -> bool:
 def answered(decisions: Iterable[Decision]) -> set[str]:
     """Requests of `trimtab run` that some decision has answered."""
     return {request for d in decisions for request in d.evidence.get("onDemand", {}).get("requests", ())}
+
+
+def serving_since(manifests: Sequence[Manifest]) -> datetime | None:
+    """Wall clock: when the champion of now became it; None without one."""
+    since = None
+    for manifest in reversed(manifests):
+        if manifest.champion is None or manifest.champion != manifests[-1].champion:
+            break
+        since = manifest.recorded_at
+    return since
+
+
+def spent(decisions: Iterable[Decision]) -> frozenset[str]:
+    """Ids of the evidence that stands in some decision: it fires no other."""
+    return frozenset(
+        id
+        for decision in decisions
+        for reason in ("performance", "drift")
+        for id in (decision.evidence.get(reason) or {}).get("signs", ())
+    )
+
+
+def _drifted(
+    current: Iterable[LedgerEntry],
+    outcomes: Mapping[str, IntakeOutcome],
+    acted_on: set[str],
+    trigger: DriftTrigger | None,
+    champion_since: datetime | None,
+) -> tuple[Sign, ...]:
+    """The alarm of the uploads that no run was started on yet, compared with what the champion learned."""
+    if trigger is None or champion_since is None:
+        return ()
+    ingested = [(e, o) for e in current if (o := outcomes.get(e.id)) and o.state == "ingested" and o.partition]
+    ends = [o.partition.last for _, o in ingested if o.partition and o.partition.last]
+    rate = batches_a_year(ends)
+    if rate is None:
+        return ()
+    batches = [
+        Batch.of_report(entry.id, outcome.partition.last, outcome.drift, trigger.min_effect)
+        for entry, outcome in ingested
+        if outcome.partition and outcome.partition.last and outcome.drift.get("columns")
+        if entry.id not in acted_on and outcome.recorded_at >= champion_since
+    ]
+    raised = alarm(sorted(batches, key=lambda batch: batch.at), rate, trigger.false_alarms_per_year)
+    if raised is None:
+        return ()
+    figures = {"falseAlarmsPerYear": trigger.false_alarms_per_year, "uploadsPerYear": round(rate, 1)}
+    return (Sign(tuple(batch.id for batch in raised.batches), f"uploads: {raised.sentence}", figures),)
 
 
 def _labelled(outcome: IntakeOutcome) -> int | None:

@@ -7,7 +7,7 @@ arriving, so it is wall time, which comes in as `Observed.wall`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from trimtab.core import schedule
 from trimtab.core.restraint import held_back, over_budget
 from trimtab.core.spec.units import format_duration
-from trimtab.core.triggering import Arrival, Ignore, Observed, Policy, Reason, StartRun, Verdict, Wait
+from trimtab.core.triggering import Arrival, Ignore, Observed, Policy, Reason, Sign, StartRun, Verdict, Wait
 
 SETTLE_AT_MOST = 10  # x settle after a batch's first object it closes, whatever still arrives
 
@@ -71,6 +71,8 @@ def _triggers(policy: Policy, observed: Observed, now: datetime) -> Iterator[_Fi
     for found in (
         _on_demand(observed),
         _training_digest(observed),
+        _performance(policy, observed, now),
+        _drift(policy, observed, now),
         _schedule(policy, observed, now),
         _upload(policy, observed, now),
     ):
@@ -90,6 +92,37 @@ def _training_digest(observed: Observed) -> _Fire | None:
     if observed.training_digest in (last, observed.champion_digest):
         return None
     return _Fire("trainingDigest", {"from": observed.champion_digest or last, "to": observed.training_digest})
+
+
+def _performance(policy: Policy, observed: Observed, now: datetime) -> _Fire | Wait | None:
+    """The champion is proven worse than the policy allows: a measurement whose bound proves nothing never gets here."""
+    if policy.triggers.performance is None or observed.performance is None:
+        return None
+    return _measured("performance", [observed.performance], observed, now)
+
+
+def _drift(policy: Policy, observed: Observed, now: datetime) -> _Fire | Wait | None:
+    """The data differs from what the champion learned, beyond the accepted rate of false alarms."""
+    return _measured("drift", observed.drift, observed, now) if policy.triggers.drift is not None else None
+
+
+def _measured(reason: Reason, signs: Iterable[Sign], observed: Observed, now: datetime) -> _Fire | Wait | None:
+    """The same evidence fires once, and only where there is something to learn that no run was offered yet."""
+    new = [sign for sign in signs if not observed.spent.issuperset(sign.ids)]
+    if not new:
+        return None
+    if not any(arrival.rows for arrival in _mature(observed, now)):
+        return _nothing_to_learn(f"{reason}: {new[0].sentence}", observed, now)
+    ids = [id for sign in new for id in sign.ids]
+    figures = {name: value for sign in new for name, value in sign.figures.items()}
+    return _Fire(reason, {"signs": ids, "found": [sign.sentence for sign in new], **figures})
+
+
+def _nothing_to_learn(found: str, observed: Observed, now: datetime) -> Wait:
+    young = sorted(a.matures for a in observed.arrivals if a.rows and a.matures is not None and a.matures > now)
+    if young:
+        return Wait(young[0], f"{found}; the new labelled rows are too young (data.labels.maturity)")
+    return Wait(None, f"{found}; there are no new labelled rows to learn it from")
 
 
 def _schedule(policy: Policy, observed: Observed, now: datetime) -> _Fire | Wait | None:
@@ -160,6 +193,7 @@ def _no_data(observed: Observed) -> Wait | Ignore:
 
 
 def _nothing(policy: Policy) -> str:
-    if policy.triggers.upload is None and policy.triggers.schedule is None:
+    triggers = policy.triggers
+    if not (triggers.upload or triggers.schedule or triggers.drift or triggers.performance):
         return f"the spec sets no trigger: `trimtab run {policy.name}` trains on demand"
     return "nothing new since the last run"

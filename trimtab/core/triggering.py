@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from trimtab.core.spec.model import Triggers
 
-Reason = Literal["onDemand", "trainingDigest", "schedule", "upload"]
+Reason = Literal["onDemand", "trainingDigest", "performance", "drift", "schedule", "upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,22 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """
+    What was measured and speaks for training: drift, or a champion proven worse.
+
+    Attributes:
+        ids: Name the evidence; a sign none of whose ids is new has fired before.
+        sentence: What was found, with figures.
+        figures: The numbers, for the decision's evidence.
+    """
+
+    ids: tuple[str, ...]
+    sentence: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything a decision is made from; `core.observation.observe` gathers it from the state's records."""
 
@@ -57,6 +74,9 @@ class Observed:
     since: datetime | None = None  # policy clock: when the first object was taken in
     champion: int | None = None  # version
     champion_digest: str = ""  # training digest of the champion
+    drift: tuple[Sign, ...] = ()  # of uploads, and of what the model is asked
+    performance: Sign | None = None
+    spent: frozenset[str] = frozenset()  # ids of the evidence that runs were started on
     fix_data: str = ""  # why the newest report says that the data has to be fixed; empty when it does not
 
 

@@ -25,9 +25,7 @@ TODAY = (
 )
 FIELDS = {
     "spec.data.labels.source": ("joinBy: requestId", "source: s3://flights/labels/"),
-    "spec.data.labels.maturity": ("maturity: 0s", "maturity: 3d"),
     "spec.data.labels.dependOnPrediction": ("joinBy: requestId", "dependOnPrediction: true"),
-    "spec.triggers.drift": ("cooldown: 6h", "drift: {}"),
     "spec.triggers.performance": ("cooldown: 6h", "performance: {metric: roc_auc, dropFromBaseline: 0.03}"),
     "spec.window.strategy": ("strategy: fixed, size: 26w", "strategy: representative"),
     "spec.training.mode": ("    seed: 0\n", "    seed: 0\n    mode: warmStart\n"),

@@ -106,6 +106,8 @@ def because(decision: Decision) -> str:
         "upload": f"{evidence.get('newRows')} new rows, {evidence.get('minNewRows')} needed",
         "schedule": f"due {str(evidence.get('due'))[:16].replace('T', ' ')}",
         "trainingDigest": "the recipe changed",
+        "performance": "; ".join(evidence.get("found", ())),
+        "drift": "; ".join(evidence.get("found", ())),
         "onDemand": f"asked for, {rows} new rows",
         "sdk": f"started by hand ({decision.evidence.get('reason', 'sdk')})",
     }

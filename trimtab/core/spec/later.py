@@ -32,22 +32,10 @@ LATER = (
         "upload rows with their target, and leave it out",
     ),
     Later(
-        ("spec", "data", "labels", "maturity"),
-        lambda spec: bool(spec.data.labels.maturity),
-        "waiting until labels are mature",
-        "upload rows once their target is final, and leave it out",
-    ),
-    Later(
         ("spec", "data", "labels", "dependOnPrediction"),
         lambda spec: spec.data.labels.depend_on_prediction,
         "judging by weighted traffic",
         "leave it out",
-    ),
-    Later(
-        ("spec", "triggers", "drift"),
-        lambda spec: spec.triggers.drift is not None,
-        "training because of drift",
-        "leave it out; drift is measured and shown with every upload all the same",
     ),
     Later(
         ("spec", "triggers", "performance"),
