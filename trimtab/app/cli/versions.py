@@ -73,12 +73,22 @@ def get(version: str, output: Path, as_json: bool) -> None:
     click.echo(f"load it:  python -c 'import trimtab; print(trimtab.load_model(\"{state.model}/v{found.number}\"))'")
 
 
-@click.command(epilog="Example:  trimtab approve flights v7")
+@click.command(epilog="Example:  trimtab approve flights        (or: trimtab approve flights v7)")
 @click.argument("name")
-@click.argument("version")
-@click.option("--json", "as_json", is_flag=True, help="Print the new manifest as JSON.")
-def approve(name: str, version: str, as_json: bool) -> None:
-    """Let VERSION of NAME become champion: one that was better than its champion, and short of the floor."""
+@click.argument("version", required=False)
+@click.option("--reason", default="", help="Why, in your words; kept with a rollout's approval.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def approve(name: str, version: str | None, reason: str, as_json: bool) -> None:
+    """
+    Let NAME's rollout go on beyond the pause it waits at.
+
+    With VERSION: let that version become champion, which was better than its champion, and short of the floor.
+    """
+    if version is None:
+        from trimtab.app.cli.rollout import ask
+
+        ask("approve", name, reason, as_json, f"approved; trimtab plan {name} shows what comes next")
+        return
     from trimtab.app.opening import Platform
     from trimtab.core.approval import approved
     from trimtab.core.references import parse_reference
