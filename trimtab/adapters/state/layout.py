@@ -60,15 +60,23 @@ class Layout:
         return f"{self.root}rollout-states/{number:020d}.{name}.json"
 
     def predictions(self, writer: str = "", sequence: int | None = None) -> str:
-        """A segment of the prediction log: writers number theirs from 0 without gaps. Without them the prefix."""
+        """
+        A segment of the prediction log: writers number theirs from 0 without gaps. Without them the prefix.
+
+        `{first:020d}-{last:020d}.jsonl` beside them stands for segments that were compacted (state.segments).
+        """
         if not writer:
             return f"{self.root}predictions/"
         folder = f"{self.root}predictions/{writer}/"
         return folder if sequence is None else f"{folder}{sequence:020d}.jsonl"
 
     def labels(self, name: str = "") -> str:
-        """Labels that came through the API or in files, as JSON lines; `name` begins with when they came."""
+        """Labels that came through the API or in files: segments of each writer, as of the prediction log."""
         return f"{self.root}labels/{name}.jsonl" if name else f"{self.root}labels/"
+
+    def label_file(self, name: str = "") -> str:
+        """How a file of labels was taken in, by the digest of its bucket, key and etag; without it the prefix."""
+        return f"{self.root}label-files/{name}.json" if name else f"{self.root}label-files/"
 
     def current(self, name: str) -> str:
         """A compare-and-swapped summary: `monitor`, `compaction`."""

@@ -15,6 +15,7 @@ from trimtab.adapters.state.journal import Journal
 from trimtab.adapters.state.layout import Layout
 from trimtab.adapters.state.lease import Lease
 from trimtab.adapters.state.ledger import Ledger
+from trimtab.adapters.state.logs import LabelLog, PredictionLog
 from trimtab.adapters.state.objects import Objects
 from trimtab.adapters.state.registry import Registry
 from trimtab.adapters.state.rollouts import Rollouts
@@ -41,6 +42,8 @@ class State:
     rollouts: Rollouts
     journal: Journal
     lease: Lease
+    predictions: PredictionLog
+    labels: LabelLog
 
     @classmethod
     def open(
@@ -78,6 +81,8 @@ class State:
             rollouts=Rollouts(objects, layout),
             journal=Journal(objects, layout, now),
             lease=Lease(bucket, layout.lease, now),
+            predictions=PredictionLog(bucket, layout),
+            labels=LabelLog(bucket, layout),
         )
 
     @property
