@@ -1,5 +1,5 @@
 """
-From new data to a registered model: the training run, step by step.
+From new data to a registered model and its rollout: the training run, step by step.
 
 The same function runs on a laptop (kfp.local, under `trimtab up`), in a cluster (`trimtab compile`) and through the
 SDK (`kfp.Client().create_run_from_pipeline_func(continuous_training, arguments={...})`).
@@ -9,6 +9,7 @@ import os
 
 from kfp import dsl
 
+from trimtab.components.deploy.component import deploy
 from trimtab.components.detect_drift.component import detect_drift
 from trimtab.components.evaluate.component import evaluate
 from trimtab.components.ingest.component import ingest
@@ -21,7 +22,7 @@ from trimtab.components.validate.component import validate
 IMAGE = os.environ.get("TRIMTAB_IMAGE") or "trimtab/pipeline:python"
 
 
-@dsl.pipeline(name="continuous-training", description="Train a model on new data, judge it, register it.")
+@dsl.pipeline(name="continuous-training", description="Train a model on new data, judge it, register and deploy it.")
 def continuous_training(
     model: str,
     spec: str,
@@ -56,8 +57,11 @@ def continuous_training(
         evaluation = evaluate(**common, window=window.outputs["window"], candidate=candidate.outputs["candidate"])
         with dsl.If(evaluation.outputs["Output"] == True, name="candidate-is-accepted"):  # noqa: E712
             version = register(**common, refitted=evaluation.outputs["refitted"])
+            # The alias of any other has moved already, or waits for approval.
+            with dsl.If(version.outputs["Output"] == True, name="it-is-challenger"):  # noqa: E712
+                rollout = deploy(**common, version=version.outputs["version"])
 
-    for task in [*tasks, window, candidate, evaluation, version]:
+    for task in [*tasks, window, candidate, evaluation, version, rollout]:
         task.set_container_image(image)
         # Each step reads what may have changed since: the state, the champion, the source.
         task.set_caching_options(False)

@@ -17,8 +17,8 @@ def register(
     refitted: Input[Model],
     version: Output[Model],
     card: Output[HTML],
-):
-    """Write the model version, move the alias it earned, conclude the run."""
+) -> bool:
+    """Write the model version, move the alias it earned, conclude the run; whether a rollout comes next."""
     from trimtab.adapters.steps import step
 
     with step("register", model, spec, state, run_key) as run:
@@ -32,3 +32,4 @@ def register(
             version.uri = run.state.uri(run.state.layout.numbered("versions", ended["version"]))
             card.uri = run.state.uri(run.state.layout.card(ended["card"]))
         version.metadata.update(ended)
+        return ended["state"] == "challenger"

@@ -145,7 +145,7 @@ def register(
         if (rival.number if rival else None) != evaluation.champion and rival is not None:
             if rival.trained_until >= trained_until:
                 return Registered("superseded", _gave_way(rival, trained_until))
-            evaluation = judge_again(rival)
+            evaluation = judge_again(rival).model_copy(update={"serving": evaluation.serving})
         if not evaluation.accepted:
             return Registered("rejected", evaluation.reason)
         judged = evaluation

@@ -16,7 +16,7 @@ from trimtab.app.cli import cli
 from trimtab.core.errors import Invalid
 
 PIPELINE = "trimtab.pipelines.continuous_training:continuous_training"
-STEPS = ("ingest", "validate", "detect-drift", "select-window", "train", "evaluate", "register")
+STEPS = ("ingest", "validate", "detect-drift", "select-window", "train", "evaluate", "register", "deploy")
 ARGUMENTS = {"model": "bikes", "spec": "s3://state/default/bikes/specs/1.yaml", "state": "s3://state/default"}
 
 
@@ -66,7 +66,7 @@ def test_every_step_runs_in_the_image_of_the_run(spec):
     assert images == {"{{$.inputs.parameters['pipelinechannel--image']}}"}
 
 
-def test_training_waits_for_sound_data_and_registering_for_acceptance(spec):
+def test_training_waits_for_sound_data_registering_for_acceptance_and_deploying_for_a_challenger(spec):
     gates = {
         task["taskInfo"]["name"]: task["triggerPolicy"]["condition"]
         for component in [spec["root"], *spec["components"].values()]
@@ -76,6 +76,7 @@ def test_training_waits_for_sound_data_and_registering_for_acceptance(spec):
     assert gates == {
         "data-is-sound": "inputs.parameter_values['pipelinechannel--detect-drift-Output'] == true",
         "candidate-is-accepted": "inputs.parameter_values['pipelinechannel--evaluate-Output'] == true",
+        "it-is-challenger": "inputs.parameter_values['pipelinechannel--register-Output'] == true",
     }
 
 
@@ -97,6 +98,7 @@ def test_every_step_emits_typed_artifacts_that_name_what_it_made(spec):
             "classification": "system.ClassificationMetrics",
         },
         "register": {"version": "system.Model", "card": "system.HTML"},
+        "deploy": {"rollout": "system.Artifact"},
     }
 
 

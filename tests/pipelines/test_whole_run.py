@@ -154,8 +154,30 @@ def test_an_upload_becomes_a_champion_and_the_next_one_a_better_one(make: Make) 
     assert later.registry.manifest().champion == 2
     assert later.registry.manifest().previous == 1
     assert later.registry.version(2).evaluation["champion"] == 1  # judged beside it on the same rows
+    assert later.rollouts.all() == []  # under `immediate` the alias has moved already
     assert [outcome.state for outcome in later.decisions.outcomes().values()] == ["champion", "champion"]
     assert len(later.ledger.entries()) == 2
+
+
+def test_under_canary_a_challenger_gets_its_rollout_and_the_champion_stays(make: Make) -> None:
+    plant = make()
+    canary = "strategy: canary, steps: [{setWeight: 25, minRequests: 50}]"
+    plant.spec = plant.spec.replace("strategy: immediate", canary)
+    plant.upload("a.csv", rows(600))
+    plant.succeeds(plant.run())
+    plant.upload("b.csv", rows(600, start=600, slope=4.0))
+    status = plant.run()
+    plant.succeeds(status)
+
+    later = plant.again().state
+    (rollout,) = later.rollouts.all()
+    manifest, outcome = later.registry.manifest(), later.decisions.outcomes()[2]
+    assert (manifest.champion, manifest.challenger, outcome.state) == (1, 2, "challenger")
+    assert (rollout.name, rollout.version, rollout.champion) == ("plant-v2", 2, 1)
+    assert rollout.run_key == later.decisions.find(2).run_key
+    assert rollout.policy.steps[0].set_weight == 25
+    assert 30 < rollout.loss_scale < 50  # an error as large as the largest targets
+    assert any("plant-v2: v2 beside v1, canary in 1 steps" in line for line in plant.launcher.logs(status.run_id, 1000))
 
 
 def test_a_repeated_run_changes_nothing_and_trains_nothing(make: Make) -> None:

@@ -1,0 +1,32 @@
+"""The KFP signature of deploy: read, call, write."""
+
+import os
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Model, Output
+
+IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+
+
+@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+def deploy(
+    model: str,
+    spec: str,
+    state: str,
+    run_key: str,
+    version: Input[Model],
+    rollout: Output[Artifact],
+):
+    """Propose the rollout of a challenger; the controller leads it after the run has ended."""
+    from trimtab.adapters.steps import step
+
+    with step("deploy", model, spec, state, run_key) as run:
+        if run.done is None:
+            from trimtab.components.deploy.deployment import deploy_run
+
+            run.conclude(deploy_run(run))
+        proposed = run.result
+        run.say(proposed["reason"])
+        if proposed["rollout"]:
+            rollout.uri = run.state.uri(run.state.layout.numbered("rollouts", proposed["rollout"]))
+        rollout.metadata.update(proposed)
