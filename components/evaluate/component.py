@@ -26,21 +26,29 @@ def evaluate(
     with step("evaluate", model, spec, state, run_key) as run:
         trained = run.earlier("train")
         if run.done is None:
-            from trimtab.adapters import models
+            from trimtab.adapters import models, serving_check
             from trimtab.adapters.rows import load_rows
-            from trimtab.components.evaluate.evaluation import assess, conclusion
+            from trimtab.components.evaluate.evaluation import assess, checked, conclusion, held_back
             from trimtab.core.window import TrainingWindow
 
             data, trust = run.model.spec.data, (run.trusted_types, run.spec_folder)
-            chosen = TrainingWindow.model_validate(run.earlier("window"))
-            rows = load_rows(run.state, run.state.data.dataset(chosen.dataset), data, chosen.start, chosen.end)
-            champion = models.load_standing_rival(run.state, *trust)
-            fitted = models.load_artifact(run.state, trained["artifact"], run.model.spec.training.estimator, *trust)
-            found = assess(rows, run.model, chosen, fitted, champion)
-            artifact, reference = trained["artifact"], ""
-            if found.evaluation.accepted:
-                artifact = models.store_artifact(run.state, found.pipeline, run.trusted_types)
-                reference = run.state.data.put_profile(models.reference_of(found.pipeline, found.learned, data))
+            # Its imports go on while the candidate is judged and refitted.
+            with serving_check.started(run.model, run.spec_folder, run.trusted_types) as served:
+                chosen = TrainingWindow.model_validate(run.earlier("window"))
+                rows = load_rows(run.state, run.state.data.dataset(chosen.dataset), data, chosen.start, chosen.end)
+                champion = models.load_standing_rival(run.state, *trust)
+                fitted = models.load_artifact(run.state, trained["artifact"], run.model.spec.training.estimator, *trust)
+                found = assess(rows, run.model, chosen, fitted, champion)
+                artifact, reference = trained["artifact"], ""
+                if found.evaluation.accepted:
+                    refit = models.store_artifact(run.state, found.pipeline, run.trusted_types)
+                    file = run.state.registry.artifact(refit)
+                    check = served.check(found.pipeline, file, refit, held_back(rows, chosen, data))
+                    run.say(f"serving check: {check.sentence()}")
+                    found = checked(found, check)
+                if found.evaluation.accepted:
+                    artifact = refit
+                    reference = run.state.data.put_profile(models.reference_of(found.pipeline, found.learned, data))
             run.conclude(conclusion(found, artifact, reference, data))
         evaluation = run.result["evaluation"]
         accepted = evaluation["state"] != "rejected"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,7 @@ from trimtab.adapters.judging import judge
 from trimtab.adapters.models import Champion
 from trimtab.core.errors import Invalid, TrimtabError
 from trimtab.core.evaluation import Evaluation
+from trimtab.core.serving_check import ServingCheck
 from trimtab.core.spec.model import ContinuousModel, Data
 from trimtab.core.window import TrainingWindow
 from trimtab.serving import assembly
@@ -82,6 +83,20 @@ def _refit(candidate: Any, rows: pl.DataFrame, model: ContinuousModel) -> Any:
             f"{training.estimator} failed in the refit on {rows.height} rows: {type(error).__name__}: {error}",
             "the candidate could be fitted without the holdout: look at the newest rows, or write refit: false",
         ) from error
+
+
+def held_back(rows: pl.DataFrame, window: TrainingWindow, data: Data) -> pl.DataFrame:
+    """The rows of the holdout, labelled or not: what the candidate had not learned."""
+    return rows.filter((pl.col(data.timestamp) >= window.cut) & (pl.col(data.timestamp) < window.end))
+
+
+def checked(found: Assessment, check: ServingCheck) -> Assessment:
+    """The assessment after the serving check: one that cannot serve is rejected, whatever it can predict."""
+    evaluation = found.evaluation.model_copy(update={"serving": check})
+    if check.passed:
+        return replace(found, evaluation=evaluation)
+    evaluation = evaluation.model_copy(update={"state": "rejected", "reason": check.problem})
+    return replace(found, evaluation=evaluation, pipeline=None, learned=found.learned.clear())
 
 
 def conclusion(found: Assessment, artifact: str, reference: str, data: Data) -> dict[str, Any]:

@@ -111,7 +111,7 @@ Make = Callable[[], Plant]
 
 @pytest.fixture
 def make(store: Store, environment: dict[str, str], tmp_path: Path) -> Iterator[Make]:
-    """Makes a model with buckets of its own, as often as it is called."""
+    """Makes a model with buckets of its own, as often as it is called; candidates are checked where they will serve."""
     launcher = LocalLauncher(tmp_path / "runs", Environment.pipeline, environment)
 
     def plant() -> Plant:
@@ -137,6 +137,10 @@ def test_an_upload_becomes_a_champion_and_the_next_one_a_better_one(make: Make) 
     first = plant.state.registry.version(1)
     assert (first.rows, first.estimator) == (900, "sklearn.linear_model:Ridge")  # refitted on window and holdout
     assert first.metrics["mean_absolute_error"] < 0.5
+    checked = first.evaluation["serving"]  # the refitted artifact, on the week held out
+    assert (checked["made"], checked["problem"], checked["rows"]) == (True, "", 168)
+    assert any("serving check: 168 rows as the trainer predicts them; p99" in line for line in log)
+    assert "168 rows predicted as where it was trained" in plant.state.data.card(first.card)
     assert first.trained_until == BEGIN + timedelta(hours=899)
     (decision,) = plant.state.decisions.all()
     assert decision.reason == "sdk"

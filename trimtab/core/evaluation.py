@@ -17,6 +17,7 @@ from trimtab.core.errors import Invalid
 from trimtab.core.metrics import METRICS
 from trimtab.core.records import Record
 from trimtab.core.scoring import Floats, Prediction
+from trimtab.core.serving_check import ServingCheck
 from trimtab.core.spec.model import Evaluation as Policy
 from trimtab.core.verdict import Result, State, verdict
 
@@ -63,6 +64,7 @@ class Evaluation(Record):
     slices: tuple[SliceResult, ...] = ()
     curves: Curves | None = None  # of a classifier
     note: str = ""
+    serving: ServingCheck | None = None  # None where none was made: it was rejected before, or in a backtest
 
     @property
     def accepted(self) -> bool:

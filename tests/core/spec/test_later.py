@@ -29,7 +29,6 @@ FIELDS = {
     "spec.triggers.performance": ("cooldown: 6h", "performance: {metric: roc_auc, dropFromBaseline: 0.03}"),
     "spec.window.strategy": ("strategy: fixed, size: 26w", "strategy: representative"),
     "spec.training.mode": ("    seed: 0\n", "    seed: 0\n    mode: warmStart\n"),
-    "spec.evaluation.maxLatencyP99Milliseconds": ("block: 1d", "maxLatencyP99Milliseconds: 50"),
     "spec.rollout.strategy": ("    strategy: immediate\n", "    strategy: shadow\n    steps: [{shadow: {}}]\n"),
     "spec.alerts": ("  rollout:", "  alerts: [{urlFrom: {env: SLACK_URL}}]\n  rollout:"),
 }

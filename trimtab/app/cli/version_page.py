@@ -111,6 +111,8 @@ def _show_evaluation(out: Console, found: Evaluation) -> None:
             style="bold" if metric == found.primary else None,
         )
     out.print(made)
+    if found.serving is not None:
+        out.print(escape(f"in the serving environment: {found.serving.sentence()}"))
     if found.slices:
         out.print(f"\n[dim]{title_of(found.primary)} by slice (reported, never decides)[/]")
         slices = table("slice", "rows", "candidate", "champion", right=["rows", "candidate", "champion"])

@@ -56,12 +56,6 @@ LATER = (
         "write mode: offline",
     ),
     Later(
-        ("spec", "evaluation", "maxLatencyP99Milliseconds"),
-        lambda spec: spec.evaluation.max_latency_p99_milliseconds is not None,
-        "measuring latency in the serving environment",
-        "leave it out",
-    ),
-    Later(
         ("spec", "rollout", "strategy"),
         lambda spec: spec.rollout.strategy != "immediate",
         "putting a challenger under traffic",
