@@ -1,0 +1,218 @@
+"""
+What a rollout does next: spec, wishes, state, evidence and *now* come in, a verdict comes out.
+
+The order is the policy: what people ended; harm, which nothing outvotes; what people asked for; time; gates; proof.
+Only proven harm rolls back, only proven absence of harm promotes where labels exist, and no traffic is no evidence.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from trimtab.core.rollout.evidence import Evidence
+from trimtab.core.rollout.proof import harm, harmless, numbers
+from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState
+from trimtab.core.rollout.verdicts import Abort, Advance, Hold, Probation, Promote, RollBack, Settle, Supersede, Verdict
+from trimtab.core.spec.rollout import Step
+from trimtab.core.spec.units import format_duration
+
+
+def decide(
+    spec: RolloutSpec,
+    asked: Asked,
+    state: RolloutState,
+    evidence: Evidence,
+    ready: bool,
+    now: datetime,
+    newer: int | None = None,
+) -> Verdict:
+    """
+    The one decision about a rollout that has not ended.
+
+    Args:
+        spec: What it is to do.
+        asked: What people asked of it.
+        state: How far it is.
+        evidence: What it has measured.
+        ready: Whether the challenger's process answers.
+        now: Wall clock.
+        newer: The newest challenger registered since, if any.
+    """
+    if state.phase.ended:
+        return Hold(f"{spec.name} ended as {state.phase}", state.phase)
+    if asked.aborted:
+        return Abort(f"aborted{_by(asked.reason)}")
+    proven = _rolled_back(spec, evidence)
+    if proven is not None:
+        return proven
+    if asked.promoted:
+        if not ready:
+            return Hold(f"asked to promote v{spec.version}, which is not ready to serve yet", state.phase)
+        return Promote(f"promoted{_by(asked.reason)}", numbers(evidence, spec))
+    if newer is not None and spec.policy.superseding == "replace" and not _carried_weight(state):
+        return Supersede(newer, f"v{newer} takes the place of v{spec.version}, which has carried no weight yet")
+    if state.phase is Phase.HELD:
+        return _held(spec, evidence)
+    if asked.paused:
+        return Hold(f"paused{_by(asked.reason)}", Phase.PAUSED, numbers(evidence, spec))
+    if not ready:
+        return _not_ready(spec, state, evidence, now)
+    if state.phase is Phase.PENDING:
+        return _enter(spec, state, evidence, 0, f"v{spec.version} is ready")
+    return _in_step(spec, asked, state, evidence, now)
+
+
+def after_promotion(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> Probation:
+    """
+    Whether a promoted challenger stays: during probation, late labels go on judging the pair.
+
+    RollBack only for a loss that is proven; Settle once probation is over.
+    """
+    ends = (state.ended or state.started) + spec.policy.probation
+    for standing in harm(evidence, spec):
+        if standing.test == "loss" and standing.proven and now < ends:
+            return RollBack(f"on probation, harm is proven: {standing}", standing.metric, numbers(evidence, spec))
+    if now < ends:
+        return Hold(f"on probation for another {_duration(ends - now)}", Phase.PROMOTED, numbers(evidence, spec))
+    return Settle(f"probation of {format_duration(spec.policy.probation)} is over", numbers(evidence, spec))
+
+
+def _rolled_back(spec: RolloutSpec, evidence: Evidence) -> RollBack | None:
+    found = [standing for standing in harm(evidence, spec) if standing.proven]
+    if not found:
+        return None
+    reason = "harm is proven: " + "; ".join(map(str, found))
+    return RollBack(reason, found[0].metric, numbers(evidence, spec))
+
+
+def _held(spec: RolloutSpec, evidence: Evidence) -> Hold:
+    reason = f"held after {format_duration(spec.policy.max_duration)}"
+    if harmless(evidence, spec).proven:
+        reason += f"; meanwhile it is shown harmless: {harmless(evidence, spec)}"
+    return Hold(f"{reason}: `trimtab promote` or `trimtab abort` decides", Phase.HELD, numbers(evidence, spec))
+
+
+def _not_ready(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> Verdict:
+    reason = f"v{spec.version} is not ready to serve"
+    if _overdue(spec, state, now):
+        return _without_evidence(spec, evidence, f"{reason} after {_duration(now - state.started)}", served=False)
+    return Hold(reason, state.phase, numbers(evidence, spec))
+
+
+def _in_step(spec: RolloutSpec, asked: Asked, state: RolloutState, evidence: Evidence, now: datetime) -> Verdict:
+    steps = spec.policy.steps
+    step = steps[state.step] if state.step < len(steps) else None
+    if step is not None and step.pause is not None:
+        if state.step not in asked.approved:
+            return Hold(f"step {state.step + 1} waits for approval", Phase.PAUSED, numbers(evidence, spec))
+        return _next(spec, state, evidence, now, f"approved{_by(asked.approved_by)}")
+    phase = Phase.SHADOW if state.shadow else Phase.CANARY
+    if state.step_started is None:
+        return Hold(f"the router has not confirmed step {state.step + 1} yet", phase, numbers(evidence, spec))
+    if step is not None:
+        missing = _missing(spec, step, state, evidence, now)
+        if missing:
+            if _overdue(spec, state, now):
+                return _without_evidence(spec, evidence, missing, served=_served(evidence) > 0)
+            return Hold(missing, phase, numbers(evidence, spec))
+    return _next(spec, state, evidence, now, _met(spec, state, evidence))
+
+
+def _missing(spec: RolloutSpec, step: Step, state: RolloutState, evidence: Evidence, now: datetime) -> str:
+    """What the step's gate still asks for; empty when it is met."""
+    assert state.step_started is not None
+    if step.shadow is not None:
+        # Mirrored requests are counted over all shadow steps, so the gates before this one are asked for again.
+        gates = [s.shadow for s in spec.policy.steps[: state.step + 1] if s.shadow is not None]
+        wanted = sum(gate.min_requests or spec.policy.min_requests for gate in gates)
+        if evidence.mirrored.requests < wanted:
+            return f"{evidence.mirrored.requests:,} of {wanted:,} mirrored requests"
+        return ""
+    wanted, seen = step.min_requests or spec.policy.min_requests, _requests_in_step(state, evidence)
+    if seen < wanted:
+        return f"{seen:,} of {wanted:,} requests at {state.weight_percent} %"
+    if step.min_duration is not None and now - state.step_started < step.min_duration:
+        rest = state.step_started + step.min_duration - now
+        return f"{seen:,} requests at {state.weight_percent} %, and another {_duration(rest)} until minDuration"
+    return ""
+
+
+def _next(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime, why: str) -> Verdict:
+    if state.step + 1 < len(spec.policy.steps):
+        return _enter(spec, state, evidence, state.step + 1, why)
+    shown = harmless(evidence, spec)
+    overdue = _overdue(spec, state, now)
+    if evidence.loss.labelled:
+        if shown.proven:
+            return Promote(f"{why}; shown harmless: {shown}", numbers(evidence, spec))
+        missing = f"{why}; not shown harmless yet: {shown}"
+        if overdue:
+            return _without_evidence(spec, evidence, missing, served=True)
+        return Hold(missing, Phase.SHADOW if state.shadow else Phase.CANARY, numbers(evidence, spec))
+    if spec.policy.strategy == "abTest" and not overdue:
+        rest = state.started + spec.policy.max_duration - now
+        return Hold(f"{why}; no labels came, so it runs for another {_duration(rest)}", Phase.CANARY)
+    return Promote(f"{why}; no harm proven; no labels came, so the loss was not judged", numbers(evidence, spec))
+
+
+def _enter(spec: RolloutSpec, state: RolloutState, evidence: Evidence, index: int, why: str) -> Advance:
+    step = spec.policy.steps[index]
+    said = numbers(evidence, spec)
+    place = f"step {index + 1} of {len(spec.policy.steps)}"
+    if step.pause is not None:
+        reason = f"{why}; {place} waits for approval"
+        return Advance(index, state.weight_percent, state.shadow, Phase.PAUSED, reason, said)
+    if step.shadow is not None:
+        return Advance(index, 0, True, Phase.SHADOW, f"{why}; {place}: a copy of the traffic", said)
+    weight = step.set_weight or 0
+    return Advance(index, weight, False, Phase.CANARY, f"{why}; {place}: {weight} % of the traffic", said)
+
+
+def _without_evidence(spec: RolloutSpec, evidence: Evidence, missing: str, served: bool) -> Verdict:
+    """maxDuration is over without proof either way."""
+    policy, said = spec.policy, numbers(evidence, spec)
+    reason = f"no proof either way in {format_duration(policy.max_duration)}: {missing}"
+    if policy.on_no_evidence == "rollBack":
+        return RollBack(f"{reason}; onNoEvidence: rollBack", "", said)
+    # An idle night must not promote: who has answered nobody is held, whatever the policy.
+    if policy.on_no_evidence == "promote" and served:
+        return Promote(f"{reason}; onNoEvidence: promote", said)
+    return Hold(f"{reason}: `trimtab promote` or `trimtab abort` decides", Phase.HELD, said)
+
+
+def _overdue(spec: RolloutSpec, state: RolloutState, now: datetime) -> bool:
+    # Waiting for an approval is people's time: after a pause step the clock starts anew with each step.
+    paused = any(step.pause is not None for step in spec.policy.steps[: state.step])
+    since = state.step_started or now if paused else state.started
+    return now - since >= spec.policy.max_duration
+
+
+def _carried_weight(state: RolloutState) -> bool:
+    return state.weight_percent > 0 or any(epoch.weight_percent > 0 for epoch in state.epochs)
+
+
+def _requests_in_step(state: RolloutState, evidence: Evidence) -> int:
+    assert state.step_started is not None
+    return sum(
+        counts.challenger
+        for epoch, counts in zip(state.epochs, evidence.counts, strict=False)
+        if epoch.confirmed_to is None or epoch.confirmed_to > state.step_started
+    )
+
+
+def _served(evidence: Evidence) -> int:
+    return sum(counts.challenger for counts in evidence.counts) + evidence.mirrored.requests
+
+
+def _met(spec: RolloutSpec, state: RolloutState, evidence: Evidence) -> str:
+    if state.shadow:
+        return f"{evidence.mirrored.requests:,} mirrored requests without proven harm"
+    return f"{_requests_in_step(state, evidence):,} requests at {state.weight_percent} % without proven harm"
+
+
+def _by(who: str) -> str:
+    return f" by {who}" if who else ""
+
+
+def _duration(value: timedelta) -> str:
+    return format_duration(timedelta(seconds=max(round(value.total_seconds()), 0)))

@@ -1,0 +1,58 @@
+"""The grid of alternatives that the two-stream test bets on, and the point of the null that is nearest to each."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from trimtab.core.sequential.mixing import Floats
+
+CHAMPION_RATES = (0.001, 0.005, 0.02, 0.08, 0.3)
+EXCESSES = (0.01, 0.03, 0.08, 0.2, 0.5, 0.9)  # share of what lies between the null's edge and 1
+SIZE = len(CHAMPION_RATES) * len(EXCESSES)
+WEIGHTS = np.full(SIZE, 1 / SIZE)
+LARGEST_MARGIN = 0.99
+LARGEST_LOSS = 0.999  # of the wealth, by a single unit: a bet that can lose all of it never recovers
+
+
+@lru_cache(maxsize=256)
+def bets(share: float, margin: float) -> tuple[Floats, Floats]:
+    """
+    Centre and stake of each alternative's bet under this share of the challenger, each of shape (alternatives,).
+
+    Any centre and any stake that leaves the wealth positive give a valid test; these are the growth-rate-optimal ones.
+    A share of 0 or 1 is no comparison, and a margin next to 1 leaves no harm to find: the stakes are 0.
+
+    >>> centre, stake = bets(0.5, 0.0)
+    >>> bool((stake > 0).all() and (stake * centre < 1).all())
+    True
+    """
+    if not 0 < share < 1 or abs(margin) > LARGEST_MARGIN:
+        return np.full(SIZE, 0.5), np.zeros(SIZE)
+    champion = np.repeat(CHAMPION_RATES, len(EXCESSES)) * (1 - max(margin, 0.0))
+    lower = np.maximum(champion + margin, 0.0)
+    challenger = lower + (1 - lower) * np.tile(EXCESSES, len(CHAMPION_RATES))
+    centre = nearest(champion, challenger, share, margin)
+    stake = (challenger - centre) / (centre * (1 - centre))
+    odds = share / (1 - share)
+    most = LARGEST_LOSS / np.maximum(centre, odds * (1 - centre + margin))
+    return centre, np.minimum(stake, most)
+
+
+def nearest(champion: Floats, challenger: Floats, share: float, margin: float) -> Floats:
+    """
+    The challenger's rate at the null's point that is nearest to each alternative: its reverse information projection.
+
+    It lies on the edge p_b = p_a + margin and minimises (1 - share) kl(q_a, p_a) + share kl(q_b, p_b), whose slope in
+    p rises, so that halving the interval finds it.
+    """
+    low = np.full(len(champion), max(margin, 0.0))
+    high = np.full(len(champion), min(1.0, 1.0 + margin))
+    for _ in range(60):
+        b = (low + high) / 2
+        a = b - margin
+        slope = (1 - share) * (a - champion) / (a * (1 - a)) + share * (b - challenger) / (b * (1 - b))
+        low, high = np.where(slope < 0, b, low), np.where(slope < 0, high, b)
+    middle: Floats = (low + high) / 2
+    return middle

@@ -1,0 +1,113 @@
+"""
+Does the challenger's stream have a higher mean than the champion's, by more than a margin?
+
+Null: at every time, whatever came before, theta_b <= theta_a + margin, where theta_a and theta_b are the expected
+values of the next unit if the champion or the challenger answers it. Who does is drawn with a known share. Against one
+alternative (q_a, q_b) the growth-rate-optimal e-variable is the likelihood ratio to the point of the null that is
+nearest to it in information, and with p = p_b that point's challenger rate it is a bet with a centre and a stake:
+
+    challenger  1 + s (y - p)                                    s = (q_b - p) / (p (1 - p))
+    champion    1 - s share / (1 - share) (y - (p - margin))
+
+Its expectation is at most 1 for all rates of the null, also of values between 0 and 1, and also while rates and share
+vary over time. The alternative is not known, so a grid of them is bet on side by side.
+
+Source: Turner, Ly & Gruenwald, "Generic E-variables for exact sequential k-sample tests", 2024; Gruenwald, de Heide
+& Koolen, "Safe testing", JRSS-B 2024.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.core.records import Record
+from trimtab.core.sequential.alternatives import SIZE, WEIGHTS, bets
+from trimtab.core.sequential.mixing import Floats, log_mean, running
+
+CHUNK = 20_000  # units at a time: bounds memory
+Flags = NDArray[np.bool_]
+
+
+class TwoStreams(Record):
+    """An e-process against "the challenger's mean exceeds the champion's by at most `margin`"; JSON of about 1 kB."""
+
+    margin: float
+    log_wealth: tuple[float, ...] = (0.0,) * SIZE  # by alternative
+    peak: float = 0.0  # highest log e-value so far, at least that of the start
+    champion_units: int = 0
+    champion_total: float = 0.0
+    challenger_units: int = 0
+    challenger_total: float = 0.0
+
+    @property
+    def log_e(self) -> float:
+        """Natural log of the e-value now."""
+        return float(log_mean(np.array(self.log_wealth), WEIGHTS))
+
+    @property
+    def champion_mean(self) -> float | None:
+        return self.champion_total / self.champion_units if self.champion_units else None
+
+    @property
+    def challenger_mean(self) -> float | None:
+        return self.challenger_total / self.challenger_units if self.challenger_units else None
+
+
+def update(streams: TwoStreams, challenger: Flags, values: Floats, shares: Floats) -> TwoStreams:
+    """
+    The e-process after these units, in order.
+
+    `update(update(streams, a), b)` equals `update(streams, a + b)`.
+
+    Args:
+        streams: The e-process so far.
+        challenger: Whether the challenger answered, shape (units,).
+        values: 1 for a failed request and 0 for another, or a user's share of them, in [0, 1], shape (units,).
+        shares: Chance with which the challenger was to answer, in [0, 1], shape (units,). Units of share 0 or 1 are
+            no comparison: they are counted and change nothing.
+
+    Raises:
+        ValueError: If a value or a share lies outside [0, 1].
+    """
+    values, shares = np.asarray(values, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    challenger = np.asarray(challenger, dtype=np.bool_)
+    for what, given in (("value", values), ("share", shares)):
+        if not ((given >= 0) & (given <= 1)).all():
+            raise ValueError(f"a {what} lies in [0, 1]")
+    logs, peak = np.array(streams.log_wealth), streams.peak
+    for start in range(0, len(values), CHUNK):
+        part = slice(start, start + CHUNK)
+        path = running(logs, log_steps(challenger[part], values[part], shares[part], streams.margin))
+        logs, peak = path[-1], max(peak, float(log_mean(path, WEIGHTS).max()))
+    return TwoStreams(
+        margin=streams.margin,
+        log_wealth=tuple(logs.tolist()),
+        peak=peak,
+        champion_units=streams.champion_units + int((~challenger).sum()),
+        champion_total=_added(streams.champion_total, values[~challenger]),
+        challenger_units=streams.challenger_units + int(challenger.sum()),
+        challenger_total=_added(streams.challenger_total, values[challenger]),
+    )
+
+
+def log_steps(challenger: Flags, values: Floats, shares: Floats, margin: float) -> Floats:
+    """What each unit adds to the log of each alternative's e-value, shape (units, alternatives)."""
+    distinct, which = np.unique(shares, return_inverse=True)
+    steps = np.empty((len(values), SIZE))
+    for index, share in enumerate(distinct):
+        centre, stake = bets(float(share), margin)
+        for arm in (True, False):
+            at = (which == index) & (challenger == arm)
+            if arm:
+                gain = stake * (values[at][:, None] - centre)
+            else:
+                # The champion's side of the bet is as large as the challenger's is in the mean.
+                odds = share / (1 - share) if share < 1 else 0.0
+                gain = -stake * odds * (values[at][:, None] - (centre - margin))
+            steps[at] = np.log1p(gain)
+    return steps
+
+
+def _added(total: float, values: Floats) -> float:
+    return float(np.cumsum(np.concatenate([[total], values]))[-1])
