@@ -8,11 +8,8 @@ import polars as pl
 
 from trimtab.core.rows import DTYPES, INSTANT
 from trimtab.core.spec.model import Column
+from trimtab.core.words import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
 
-# What exports write for "nothing". One that stands among a category's own values is that value.
-NULL_WORDS = ("", "null", "NULL", "Null", "NA", "N/A", "n/a", "NaN", "nan", "None", "none", "\\N")
-TRUE_WORDS = ("true", "t", "yes", "y", "1", "1.0")
-FALSE_WORDS = ("false", "f", "no", "n", "0", "0.0")
 ZONE = r"(\d)\s*(Z|z|UTC|[+-]\d{2}:?\d{2})$"
 NAIVE_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 

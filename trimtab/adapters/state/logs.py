@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from trimtab.adapters.state.layout import Layout
 from trimtab.adapters.state.segments import Segment, Segments
@@ -18,6 +18,8 @@ from trimtab.core.ports import Bucket
 from trimtab.core.predictions import Label, Position, PredictionLine
 
 Line = PredictionLine | Label
+LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
+LINES: TypeAdapter[list[Line]] = TypeAdapter(list[Annotated[Line, Field(discriminator="kind")]])
 LABELS_A_SEGMENT = 10_000
 
 
@@ -103,30 +105,19 @@ def read_lines(segments: Sequence[Segment]) -> tuple[list[Line], int]:
     lines: list[Line] = []
     broken = 0
     for segment in segments:
-        for raw in segment.body.split(b"\n"):
-            if not raw.strip():
-                continue
-            try:
-                lines.append(parse_line(raw))
-            except ValueError:
-                broken += 1
+        raw = [line for line in segment.body.split(b"\n") if line.strip()]
+        try:
+            # A segment at once takes half the time; where one line is torn, each is tried.
+            lines += LINES.validate_json(b"[" + b",".join(raw) + b"]")
+        except ValidationError:
+            whole = [line for line in map(_line_or_none, raw) if line is not None]
+            lines += whole
+            broken += len(raw) - len(whole)
     return lines, broken
 
 
-def parse_line(raw: bytes) -> Line:
-    """
-    One line of a log.
-
-    Raises:
-        ValueError: If it is torn, damaged, or of no known kind.
-
-    >>> parse_line(b'{"kind": "label", "id": "a", "value": 1, "at": 5.0}').value
-    1
-    """
+def _line_or_none(raw: bytes) -> Line | None:
     try:
-        return PredictionLine.model_validate_json(raw)
+        return LINE.validate_json(raw)
     except ValidationError:
-        value = json.loads(raw)
-        if isinstance(value, dict) and value.get("kind") == "label":
-            return Label.model_validate(value)
-        raise
+        return None
