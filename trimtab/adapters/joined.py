@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KEEP_ROWS = 1_000_000  # 300 MB at 20 features; the oldest go first
 Schema = dict[str, "pl.DataType | type[pl.DataType]"]
+MOST_CHUNKS = 64  # each look at the log adds one; a table of thousands is slow
 READ_BYTES = 64 << 20  # of the log at once
 FAILURES: Schema = {
     "at": INSTANT,
@@ -129,6 +130,8 @@ class Joined:
         # A request id that comes again is the same request, asked once more.
         new = new.join(self._rows.select(ROW_KEY), on=ROW_KEY, how="anti", maintain_order="left")
         self._rows = pl.concat([self._rows, new], how="diagonal_relaxed")
+        if self._rows.n_chunks() > MOST_CHUNKS:
+            self._rows = self._rows.rechunk()
         if self._rows.height > self._keep_rows * 1.1:
             self.forgotten += self._rows.height - self._keep_rows
             self._rows = self._rows.top_k(self._keep_rows, by="at").sort("number")
