@@ -19,6 +19,7 @@ from trimtab.adapters.state.logs import LabelLog, PredictionLog
 from trimtab.adapters.state.objects import Objects
 from trimtab.adapters.state.registry import Registry
 from trimtab.adapters.state.rollouts import Rollouts
+from trimtab.adapters.state.served import ServedState
 from trimtab.core.errors import Invalid
 from trimtab.core.ports import Bucket, Buckets
 
@@ -40,6 +41,7 @@ class State:
     decisions: Decisions
     registry: Registry
     rollouts: Rollouts
+    served: ServedState
     journal: Journal
     lease: Lease
     predictions: PredictionLog
@@ -79,6 +81,7 @@ class State:
             decisions=Decisions(objects, layout),
             registry=Registry(objects, layout),
             rollouts=Rollouts(objects, layout),
+            served=ServedState(bucket, layout),
             journal=Journal(objects, layout, now),
             lease=Lease(bucket, layout.lease, now),
             predictions=PredictionLog(bucket, layout),
