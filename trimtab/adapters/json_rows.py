@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,8 +36,16 @@ def telling(rows: pl.DataFrame, data: Data, number: int) -> pl.DataFrame:
     for name in data.features:
         odd += _odd(rows[name], data.described[name].type)
     special = list(dict.fromkeys(odd))[: number // 2]
-    others = number - len(special)
-    return rows[sorted({*special, *(place * rows.height // others for place in range(others))})]
+    return rows[sorted({*special, *_spread(rows.height, number - len(special))})]
+
+
+def evenly(rows: pl.DataFrame, number: int) -> pl.DataFrame:
+    """At most `number` rows, spread evenly, in their order."""
+    return rows if rows.height <= number else rows[list(_spread(rows.height, number))]
+
+
+def _spread(height: int, number: int) -> Iterator[int]:
+    return (place * height // number for place in range(number))
 
 
 def _odd(column: pl.Series, kind: str) -> list[int]:

@@ -115,7 +115,8 @@ class Served:
         if difference is not None:
             what = f" when asked for one row alone; of {chosen.height} together they are right"
             return found | {"problem": self._differs(difference, chosen.filter(picked), what, "")}
-        return found | {"problem": self._slow(percentile_milliseconds(taken), len(taken))}
+        slow = self._slow(percentile_milliseconds(taken), len(taken))
+        return found | {"problem": slow, "too_slow": bool(slow)}
 
     def _alone(self, process: ServingProcess, sent: list[dict[str, Any]]) -> tuple[Prediction, list[float]]:
         """Answers to requests of one row, and the seconds they took in the best round."""

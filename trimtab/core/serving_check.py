@@ -38,6 +38,7 @@ class ServingCheck(Record):
     p50_milliseconds: float | None = None
     p99_milliseconds: float | None = None
     limit_milliseconds: float | None = None
+    too_slow: bool = False  # the problem is the limit, and nothing else
     packages: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
 
     @property

@@ -17,6 +17,7 @@ from trimtab.core.errors import TrimtabError
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("spec:init", "Write a model.yaml from a data file"),
     "check": ("spec:check", "Check a spec: fields, contradictions, estimator"),
+    "test": ("test:test", "Try the recipe out whole: fit, save, load where it serves, predict"),
     "backtest": ("backtest:backtest", "Would this policy have paid on these files?"),
     "up": ("platform:up", "Start the platform here: store, listener, training"),
     "down": ("platform:down", "Stop what `up` started in this folder"),
