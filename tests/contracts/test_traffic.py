@@ -52,9 +52,9 @@ class MemoryRig:
         return [champion if answer.failed else answer.version for answer in answers]
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "envoy"])
 def rig(request: pytest.FixtureRequest) -> Rig:
-    return MemoryRig()
+    return MemoryRig() if request.param == "memory" else request.getfixturevalue("stand_ins")
 
 
 def until(rig: Rig, serving: Serving, true: Callable[[ServingSeen], bool]) -> ServingSeen:
