@@ -95,6 +95,12 @@ def spec_folder(environ: Mapping[str, str] | None = None) -> str:
     return env.get("TRIMTAB_SPEC_FOLDER", "")
 
 
+def alert_address(variable: str, environ: Mapping[str, str] | None = None) -> str:
+    """The address in the variable that `spec.alerts` names; empty where it is not set. It holds a token."""
+    env = os.environ if environ is None else environ
+    return env.get(variable, "").strip()
+
+
 def serving_python(environ: Mapping[str, str] | None = None) -> Path | None:
     """
     The interpreter of the serving environment: TRIMTAB_SERVING_PYTHON, else `.venv-serving` beside the library's

@@ -56,7 +56,7 @@ class Chronicle:
     def decisions(self, decisions: Iterable[Decision], results: Mapping[int, Outcome]) -> None:
         """Every decision and how it ended, in order."""
         for decision in decisions:
-            summary = f"decision {decision.number}: train ({decision.reason}) on {len(decision.entries)} new objects"
+            summary = f"decision {decision.number}: train ({decision.reason}) on {counted(len(decision.entries), 'new object')}"
             evidence = decision.evidence | {"dataset": decision.dataset, "trainingDigest": decision.training_digest}
             self._tell(f"decision/{decision.number}", "decided", summary, evidence, decision.decided_at)
             result = results.get(decision.number)
@@ -66,6 +66,7 @@ class Chronicle:
                     "finished",
                     f"decision {decision.number}: {result.state}: {result.reason}",
                     {
+                        "state": result.state,
                         "version": result.version,
                         "trainingSeconds": result.training_seconds,
                         "fits": result.fits,
