@@ -1,5 +1,5 @@
 """
-The HTTP door: events of new objects, runs on demand, status. It decides nothing.
+The HTTP door: events of new objects, labels, runs on demand, status. It decides nothing.
 
 Loopback only; a bearer token for everything but `/healthz`. What is answered with success stands in the store already.
 """
@@ -41,6 +41,9 @@ class Desk(Protocol):
     def ask_run(self) -> str:
         """Ask for a run on demand; returns the request's id."""
 
+    def add_labels(self, body: bytes) -> int:
+        """Keep the labels of a request; returns how many. Raises Invalid when one of them is wrong, Unavailable."""
+
     def status_json(self) -> dict[str, Any]: ...
 
 
@@ -73,6 +76,14 @@ def make_app(desk: Desk, token: str) -> FastAPI:
     def ask_run(name: str) -> JSONResponse:
         _require_model(desk, name)
         return JSONResponse({"request": desk.ask_run()}, status_code=202)
+
+    @app.post("/v1/models/{name}/labels")
+    async def take_labels(name: str, request: Request) -> JSONResponse:
+        _require_model(desk, name)
+        body = await _body(request)
+        if body is None:
+            return _answer(413, f"found a body of more than {LARGEST_BODY} bytes", "send fewer labels at a time")
+        return JSONResponse({"labels": await run_in_threadpool(desk.add_labels, body)}, status_code=202)
 
     @app.get("/v1/models/{name}/status")
     def status(name: str) -> JSONResponse:

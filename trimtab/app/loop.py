@@ -23,10 +23,11 @@ from trimtab.app.controller import Controller
 from trimtab.app.events import Event
 from trimtab.app.execution import Executor
 from trimtab.app.intake import Intake
+from trimtab.app.labels import Labels
 from trimtab.app.listener import Listener
 from trimtab.app.status import Status
 from trimtab.app.worker import Worker
-from trimtab.core.ports import Buckets, Clock, RunLauncher
+from trimtab.core.ports import Buckets, Clock, RunLauncher, TrafficSplit
 from trimtab.core.spec.later import refuse_later
 from trimtab.core.spec.model import ContinuousModel
 
@@ -50,6 +51,7 @@ class Loop:
         owner: Unique among living processes. The same name after a restart spares the wait for the old lease's end,
             so give one only where nothing else can run under it.
         tell: Is told of what goes wrong and comes right again, in one line.
+        traffic: Who serves the model's versions; None where nothing does.
 
     Raises:
         Invalid: If the spec uses a field whose behaviour comes later.
@@ -69,9 +71,11 @@ class Loop:
         listing_seconds: float = LISTING_SECONDS,
         owner: str = "",
         tell: Callable[[str], None] = log.warning,
+        traffic: TrafficSplit | None = None,
     ) -> None:
         refuse_later(model)
         self.model_name = model.name
+        self.traffic = traffic
         owner = owner or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         clock = clock or clock_of(environment)
         folder = environment.spec_folder
@@ -98,6 +102,7 @@ class Loop:
         self._worker = Worker(
             state, owner, spec_text, self._intake, chronicle, self._controller, on_wall, listing_seconds, tell
         )
+        self._labels = Labels(state, buckets, model, clock, owner, listing_seconds, tell)
         self._listener = Listener(self, environment.token, host, port)
 
     @property
@@ -114,6 +119,7 @@ class Loop:
         """
         port = self._listener.start()
         self._worker.start()
+        self._labels.start()
         return port
 
     def stop(self) -> None:
@@ -122,6 +128,7 @@ class Loop:
         counting as a failure; the lease is given back.
         """
         self._listener.stop()
+        self._labels.stop()
         self._worker.stop()
 
     def snapshot(self) -> Status:
@@ -144,6 +151,9 @@ class Loop:
         request = self._requests.ask("api").id
         self._worker.wake()
         return request
+
+    def add_labels(self, body: bytes) -> int:
+        return self._labels.add(body)
 
     def status_json(self) -> dict[str, Any]:
         return self._worker.status.to_json()

@@ -96,7 +96,10 @@ class Bucket(Protocol):
         """Put without a condition: users' data only, never state."""
 
     def delete(self, key: str) -> None:
-        """Delete if it exists: users' data and probes only, never state."""
+        """
+        Delete if it exists: users' data, probes, and segments of a log that a compacted one holds; nothing else of
+        the state.
+        """
 
 
 class Buckets(Protocol):

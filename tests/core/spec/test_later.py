@@ -24,7 +24,6 @@ TODAY = (
     ("  alerts: [{urlFrom: {env: SLACK_URL}, events: [drift]}]\n", ""),
 )
 FIELDS = {
-    "spec.data.labels.source": ("joinBy: requestId", "source: s3://flights/labels/"),
     "spec.data.labels.dependOnPrediction": ("joinBy: requestId", "dependOnPrediction: true"),
     "spec.triggers.performance": ("cooldown: 6h", "performance: {metric: roc_auc, dropFromBaseline: 0.03}"),
     "spec.window.strategy": ("strategy: fixed, size: 26w", "strategy: representative"),

@@ -41,7 +41,9 @@ class Labels(Section):
     """Labels that come later than their rows."""
 
     source: Prefix | None = Field(
-        default=None, description="Prefix of files that bring labels; null: the target stands in the rows."
+        default=None,
+        description="Prefix of files that bring labels of predictions; null: they come by the API. Rows to learn from "
+        "are uploaded with their target either way.",
     )
     join_by: Literal["requestId", "key"] = Field(
         default="requestId", description="What joins a label to its row: the prediction's request id, or data.key."

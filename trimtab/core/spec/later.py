@@ -26,12 +26,6 @@ class Later:
 
 LATER = (
     Later(
-        ("spec", "data", "labels", "source"),
-        lambda spec: spec.data.labels.source is not None,
-        "joining labels that arrive in files of their own",
-        "upload rows with their target, and leave it out",
-    ),
-    Later(
         ("spec", "data", "labels", "dependOnPrediction"),
         lambda spec: spec.data.labels.depend_on_prediction,
         "judging by weighted traffic",
