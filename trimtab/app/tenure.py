@@ -38,6 +38,11 @@ class Tenure:
     def held(self) -> bool:
         return self._epoch is not None
 
+    @property
+    def epoch(self) -> int | None:
+        """Of the lease while it is held: whoever takes it later has a higher one."""
+        return self._epoch
+
     def take(self) -> bool:
         """
         Take the lease if it is free; whether this owner has it now.
