@@ -11,8 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from trimtab.app.report import rollout_plots
 from trimtab.app.report.plots import NARROW, WIDE, error_over_time
-from trimtab.app.report.summary import PER_CENT, Summary, show, title_of, verdict
+from trimtab.app.report.rollout_plots import weights_and_evidence
+from trimtab.app.report.rollouts import NAMES, RolloutStory, outcome
+from trimtab.app.report.summary import PER_CENT, Summary, rollouts_in_short, show, title_of, verdict
 from trimtab.core.comparison import Comparison
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)")  # times in JSON
@@ -40,10 +43,20 @@ def render(summary: Summary) -> str:
         share=lambda value: _share(comparison, value),
         day=_day,
         evidence=evidence,
+        outcome=outcome,
+        names=NAMES,
+        rollouts=_sentence(rollouts_in_short(summary.rollouts)),
+        stories=[(story, *_plots(story)) for story in summary.rollouts],
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704  our own file
         wide=Markup(error_over_time(summary, WIDE)),  # noqa: S704  labels are escaped by the renderer
         narrow=Markup(error_over_time(summary, NARROW)),  # noqa: S704  the same
     )
+
+
+def _plots(story: RolloutStory) -> tuple[Markup, Markup]:
+    """A rollout's plot, for a wide page and for a narrow one."""
+    wide, narrow = (weights_and_evidence(story, size) for size in (rollout_plots.WIDE, rollout_plots.NARROW))
+    return Markup(wide), Markup(narrow)  # noqa: S704  labels are escaped by the renderer
 
 
 def evidence(value: Any) -> Markup:
@@ -119,4 +132,4 @@ def _day(at: datetime) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
+    return text[:1].upper() + text[1:]

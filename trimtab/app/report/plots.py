@@ -15,6 +15,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
+from trimtab.app.report.rollouts import outcome
 from trimtab.app.report.summary import PERCENTAGES, Summary, show, title_of
 from trimtab.core.comparison import Comparison, PolicyResult
 
@@ -28,6 +29,7 @@ COLOURS = {  # Okabe and Ito, "Color Universal Design", 2008
 DASHES = {"trimtab": [1, 0], "never": [1, 0], "everything": [6, 3], "window": [2, 2], "lastWeek": [8, 3, 2, 3]}
 # Stand-ins that the page's style sheet turns into the colours of the reader's theme.
 INK, FAINT, GRID, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
+ENDS = {True: "#009E73", False: "#D55E00"}  # a rollout's bar: promoted, or not
 FONT = "system-ui, sans-serif"
 # The year stands under the first label and under each January.
 MONTHS = (
@@ -60,6 +62,8 @@ def error_over_time(summary: Summary, size: Size) -> str:
 
     comparison = summary.comparison
     strips = [_retraining(alt, comparison.policies[0], comparison, size)]
+    if summary.rollouts:
+        strips.append(_rollouts(alt, summary, size))
     if summary.incidents:
         strips.append(_incidents(alt, summary, size))
     chart = (
@@ -72,7 +76,7 @@ def error_over_time(summary: Summary, size: Size) -> str:
             tickColor=FAINT, labelFontSize=12, titleFontSize=12,
         )
     )  # fmt: skip
-    return _svg(chart)
+    return as_svg(chart)
 
 
 def _room(size: Size) -> dict[str, int]:
@@ -211,10 +215,35 @@ def _incidents(alt: ModuleType, summary: Summary, size: Size) -> Any:
     return alt.layer(*layers).properties(width=size.width, height=40 if size.labelled else 26)
 
 
+def _rollouts(alt: ModuleType, summary: Summary, size: Size) -> Any:
+    """A bar a rollout, from its beginning to its end; the rollouts' own section has the same letters."""
+    first, last = _span(summary.comparison)
+    rows = [
+        {
+            "at": min(max(story.began, first), last).isoformat(),
+            "until": min(max(story.ended, first), last).isoformat(),
+            "label": f"{story.letter}, v{story.version} {story.title}: {outcome(story)}. {story.verdict}",
+            "name": f"{story.letter}  v{story.version} {outcome(story)}" if size.labelled else story.letter,
+            "colour": ENDS[story.promoted],
+            "odd": number % 2,
+        }
+        for number, story in enumerate(summary.rollouts, 1)
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=_x(alt, summary.comparison, size, labels=False))
+    bar = base.mark_bar(height=9, cornerRadius=2, opacity=1).encode(
+        x2="until:T", y=alt.value(8), color=alt.Color("colour:N", scale=None), description="label:N"
+    )
+    word = base.mark_text(align="left", baseline="top", fontSize=11, color=INK)
+    # Neighbours in two rows, as with incidents.
+    upper = word.transform_filter("datum.odd").encode(y=alt.value(16), text="name:N")
+    lower = word.transform_filter("!datum.odd").encode(y=alt.value(29 if size.labelled else 16), text="name:N")
+    return alt.layer(bar, upper, lower).properties(width=size.width, height=44 if size.labelled else 30)
+
+
 LABELLED = re.compile(r'<path aria-label="([^"]*)"([^>]*)></path>|<path aria-label="([^"]*)"([^>]*)/>')
 
 
-def _svg(chart: Any) -> str:
+def as_svg(chart: Any) -> str:
     """The chart as an SVG that scales with the page; what marks say to screen readers becomes a tooltip too."""
     import vl_convert
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from trimtab.app.report.rollouts import RolloutStory
 from trimtab.core.comparison import Comparison
 from trimtab.core.records import Record
 
@@ -48,15 +49,17 @@ class Summary(Record):
     comparison: Comparison
     promises: tuple[Promise, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    rollouts: tuple[RolloutStory, ...] = ()
     events: tuple[Event, ...] = ()
     facts: dict[str, str] = Field(default_factory=dict)  # machine, versions, seconds: shown at the foot
     recorded_at: datetime
 
     @property
     def kept(self) -> bool:
-        return all(promise.kept for promise in self.promises) and all(incident.kept for incident in self.incidents)
+        return all(each.kept for each in (*self.promises, *self.incidents, *self.rollouts))
 
 
+WORDS = dict(enumerate(("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")))
 PER_CENT = "\N{NO-BREAK SPACE}%"
 PERCENTAGES = "percentage_error"  # metrics that are shares of the truth, read best in per cent
 
@@ -81,6 +84,27 @@ def title_of(metric: str) -> str:
     ('ROC AUC', 'weighted absolute percentage error')
     """
     return {"roc_auc": "ROC AUC", "r2": "R²", "f1": "F1"}.get(metric, metric.replace("_", " "))
+
+
+def rollouts_in_short(rollouts: tuple[RolloutStory, ...]) -> str:
+    """
+    How many challengers went under traffic, and how that ended.
+
+    >>> rollouts_in_short(())
+    ''
+    """
+    if not rollouts:
+        return ""
+    promoted = sum(each.promoted for each in rollouts)
+    back = sum(each.phase == "RolledBack" for each in rollouts)
+    rest = len(rollouts) - promoted - back
+    parts = [
+        f"{WORDS.get(promoted, promoted)} promoted",
+        f"{WORDS.get(back, back)} rolled back",
+        *([f"{rest} ended otherwise"] if rest else []),
+    ]
+    many = "challengers were" if len(rollouts) > 1 else "challenger was"
+    return f"{WORDS.get(len(rollouts), len(rollouts))} {many} put under traffic: {', '.join(parts)}, by the evidence"
 
 
 def verdict(comparison: Comparison) -> str:
