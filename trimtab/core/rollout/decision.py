@@ -41,23 +41,23 @@ def decide(
     if state.phase.ended:
         return Hold(f"{spec.name} ended as {state.phase}", state.phase)
     if asked.aborted:
-        return Abort(f"aborted{_by(asked.reason)}")
+        return Abort(asked.reason or "somebody asked to abort it")
     proven = _rolled_back(spec, evidence)
     if proven is not None:
         return proven
     if asked.promoted:
         if not ready:
             return Hold(f"asked to promote v{spec.version}, which is not ready to serve yet", state.phase)
-        return Promote(f"promoted{_by(asked.reason)}", numbers(evidence, spec))
+        return Promote(asked.reason or "somebody asked to promote it", numbers(evidence, spec))
     if newer is not None and spec.policy.superseding == "replace" and not _carried_weight(state):
         return Supersede(newer, f"v{newer} takes the place of v{spec.version}, which has carried no weight yet")
     if state.phase is Phase.HELD:
         return _held(spec, evidence)
     if asked.paused:
-        return Hold(f"paused{_by(asked.reason)}", Phase.PAUSED, numbers(evidence, spec))
+        return Hold(asked.reason or "somebody paused it", Phase.PAUSED, numbers(evidence, spec))
     if not ready:
         return _not_ready(spec, state, evidence, now)
-    if state.phase is Phase.PENDING:
+    if not _begun(state):
         return _enter(spec, state, evidence, 0, f"v{spec.version} is ready")
     return _in_step(spec, asked, state, evidence, now)
 
@@ -105,7 +105,7 @@ def _in_step(spec: RolloutSpec, asked: Asked, state: RolloutState, evidence: Evi
     if step is not None and step.pause is not None:
         if state.step not in asked.approved:
             return Hold(f"step {state.step + 1} waits for approval", Phase.PAUSED, numbers(evidence, spec))
-        return _next(spec, state, evidence, now, f"approved{_by(asked.approved_by)}")
+        return _next(spec, state, evidence, now, "approved" + (f" by {asked.approved_by}" if asked.approved_by else ""))
     phase = Phase.SHADOW if state.shadow else Phase.CANARY
     if state.step_started is None:
         return Hold(f"the router has not confirmed step {state.step + 1} yet", phase, numbers(evidence, spec))
@@ -187,6 +187,11 @@ def _overdue(spec: RolloutSpec, state: RolloutState, now: datetime) -> bool:
     return now - since >= spec.policy.max_duration
 
 
+def _begun(state: RolloutState) -> bool:
+    # Not by the phase: a rollout that was paused or held before it began is in another than Pending.
+    return bool(state.epochs) or state.step_started is not None
+
+
 def _carried_weight(state: RolloutState) -> bool:
     return state.weight_percent > 0 or any(epoch.weight_percent > 0 for epoch in state.epochs)
 
@@ -208,10 +213,6 @@ def _met(spec: RolloutSpec, state: RolloutState, evidence: Evidence) -> str:
     if state.shadow:
         return f"{evidence.mirrored.requests:,} mirrored requests without proven harm"
     return f"{_requests_in_step(state, evidence):,} requests at {state.weight_percent} % without proven harm"
-
-
-def _by(who: str) -> str:
-    return f" by {who}" if who else ""
 
 
 def _duration(value: timedelta) -> str:

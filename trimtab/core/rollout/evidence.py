@@ -63,7 +63,7 @@ class LiveLosses:
 
 
 class Evidence(Record):
-    """All that a rollout has measured; JSON of 2 to 4 kB, with sticky users at most 200."""
+    """All that a rollout has measured; JSON of 2 to 4 kB, with sticky users at most 120."""
 
     errors: TwoStreams
     latency: TwoStreams | None = None  # None: latency is not judged
@@ -106,9 +106,8 @@ def with_answers(
     units, known, left_out = seen.units, evidence.users, Counter(evidence.left_out)
     left_out.update(seen.left_out)
     if known is not None:
-        requests = seen.requests()
-        known, units, outside = users.update(known, requests, users.window_seconds(spec.policy))
-        left_out.update(withoutUser=len(seen.user) - len(requests), beyondWindow=outside)
+        known, units, outside = users.update(known, seen.requests(), users.window_seconds(spec.policy))
+        left_out.update(beyondWindow=outside)
     latency = evidence.latency
     if latency is not None:
         timed = ~np.isnan(units.slow)

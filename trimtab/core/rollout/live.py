@@ -57,13 +57,13 @@ class Traffic:
         return Units(self.challenger[shared], self.share[shared], self.failed[shared], self.slow[shared])
 
     def requests(self) -> list[Request]:
-        """As `users.update` takes them, and only those that name their user."""
+        """As `users.update` takes them."""
         columns = (self.user, self.at, self.epoch, self.weight_percent, self.challenger, self.failed, self.slow)
         rows = zip(*(column if isinstance(column, list) else column.tolist() for column in columns), strict=True)
         return [
             Request(user, at, epoch, weight, arm, failed, None if slow != slow else bool(slow))
             for user, at, epoch, weight, arm, failed, slow in rows
-            if user
+            if 0 < weight < 100
         ]
 
 

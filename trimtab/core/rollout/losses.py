@@ -84,7 +84,6 @@ def of_weighted_traffic(
         requests = [
             Request(user[i], at[i], int(placed.epoch[i]), epochs[placed.epoch[i]].weight_percent, arm, loss[i], None)
             for i, arm in zip(np.flatnonzero(shared).tolist(), challenger[shared].tolist(), strict=True)
-            if user[i]
         ]
         units = users.update(Users(), requests, users.window_seconds(spec.policy))[1]
     margin = spec.policy.analysis.max_loss_increase

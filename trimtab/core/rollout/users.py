@@ -4,15 +4,16 @@ Sticky users as units: each gives one bounded value a weight step.
 A hash on the user settles the variant of all their requests at once, so requests of one user are no independent draws:
 counted one by one they roll back harmless challengers (two to four times as often as alpha allows, measured). What is
 drawn is the user's place among the buckets. So a user is one unit: the share of failed requests in the window that
-opens with their first request and closes after a fixed time or with the weight step. The window's length hangs on
-neither variant nor answers, and units enter in the order of their first requests; so each is a draw given all units
-before it, and the two-stream test is as valid as for requests.
+opens with their first request. It closes after a fixed time, with the weight step, or when `MOST_OPEN` others have
+come: none of which hangs on the variant or its answers. Units enter in the order of their first requests, so each is a
+draw given all units before it, and the two-stream test is as valid as for requests.
 
 Raising the weight draws anew, but only for users whom the lower weight left with the champion: one who stayed with it
 at w moves at w' with chance (w' - w) / (1 - w). Who is with the challenger stays there, is certain, and tells no more.
+A request that names no user is drawn by itself, and is a unit of its own.
 
-Memory stays bounded: of each user 6 bytes of a hash and one byte are kept. When `MOST` are known, every second user
-(by one more bit of the hash, which knows nothing of the variant) is forgotten and no longer counted.
+Memory stays bounded: of each user 6 bytes of a hash and one byte are kept. When `MOST_KNOWN` are, every second user
+(by a further bit of the hash, which knows nothing of the variant) is forgotten and no longer counted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,14 +31,15 @@ from trimtab.core.sequential.mixing import Floats
 from trimtab.core.sequential.two_streams import Flags
 from trimtab.core.spec.rollout import Rollout
 
-MOST = 16_384  # users known at once: 150 kB of JSON
+MOST_KNOWN = 8192  # users: 76 kB of JSON
+MOST_OPEN = 500  # windows: 40 kB of JSON
 CERTAIN = 100  # stands for a user whom the challenger answers from now on
 TAG_BYTES = 6  # of a user's hash
 SHORTEST_SECONDS, LONGEST_SECONDS = 10.0, 600.0  # of a window: some requests, and a session
 
 
-class Window(Record):
-    """A user whose window is open, or just closed."""
+class Window(NamedTuple):
+    """A user whose window is open, or just closed; as a row of JSON it names no fields."""
 
     tag: int
     first: float
@@ -49,6 +51,15 @@ class Window(Record):
     failed: float = 0.0
     timed: int = 0  # requests whose latency counts
     slow: int = 0
+
+    def with_request(self, request: Request) -> Window:
+        timed = request.slow is not None
+        return self._replace(
+            requests=self.requests + 1,
+            failed=self.failed + request.failed,
+            timed=self.timed + timed,
+            slow=self.slow + bool(request.slow),
+        )
 
 
 class Users(Record):
@@ -64,7 +75,7 @@ class Users(Record):
 class Request:
     """One request of a user, as `epochs.place` placed it."""
 
-    user: str
+    user: str  # empty where the request names none
     at: float
     epoch: int
     weight_percent: int
@@ -92,7 +103,7 @@ def update(users: Users, requests: Iterable[Request], length: float) -> tuple[Us
     """
     Args:
         users: What is known so far.
-        requests: Of users with a name, oldest first.
+        requests: Oldest first.
         length: Seconds for which a user's window stays open.
 
     Returns:
@@ -112,55 +123,48 @@ class _Book:
         self.length = length
         self.known = _unpack(users.known)
         self.halvings, self.clock = users.halvings, users.clock
-        self.open = {window.tag: window.model_dump() for window in users.open}
-        self.closed: list[dict[str, Any]] = []
+        self.open = {window.tag: window for window in users.open}
+        self.closed: list[Window] = []
         self.outside = 0
 
     def take(self, request: Request) -> None:
         self.clock = max(self.clock, request.at)
         self._close(request.epoch)
+        if not request.user:
+            share = request.weight_percent / 100
+            alone = Window(0, request.at, request.epoch, request.weight_percent, share, request.challenger)
+            self.closed.append(alone.with_request(request))
+            return
         tag = _tag(request.user)
         window = self.open.get(tag) or self._opened(tag, request)
-        late = window is not None and request.at > window["first"] + self.length
-        if window is None or late or window["challenger"] != request.challenger:
+        if window is None or request.at > window.first + self.length or window.challenger != request.challenger:
             self.outside += 1
-            return
-        window["requests"] += 1
-        window["failed"] += request.failed
-        if request.slow is not None:
-            window["timed"] += 1
-            window["slow"] += request.slow
+        else:
+            self.open[tag] = window.with_request(request)
 
     def users(self) -> Users:
-        windows = tuple(Window(**window) for window in self.open.values())
+        windows = tuple(self.open.values())
         return Users(open=windows, known=_pack(self.known), halvings=self.halvings, clock=self.clock)
 
-    def _opened(self, tag: int, request: Request) -> dict[str, Any] | None:
-        level = self.known.get(tag, 0)
-        if self._forgotten(tag) or not level < request.weight_percent < CERTAIN:
+    def _opened(self, tag: int, request: Request) -> Window | None:
+        level, weight = self.known.get(tag, 0), request.weight_percent
+        if self._forgotten(tag) or not level < weight < CERTAIN:
             return None
-        share = (request.weight_percent - level) / (100 - level)
-        window = Window(
-            tag=tag,
-            first=request.at,
-            epoch=request.epoch,
-            weight_percent=request.weight_percent,
-            share=share,
-            challenger=request.challenger,
-        ).model_dump()
-        self.open[tag] = window
-        return window
+        share = (weight - level) / (100 - level)
+        self.open[tag] = Window(tag, request.at, request.epoch, weight, share, request.challenger)
+        return self.open[tag]
 
     def _close(self, epoch: int) -> None:
         # The first to open is the first to close: the order of units must not hang on their answers.
         while self.open:
             tag, window = next(iter(self.open.items()))
-            if window["epoch"] == epoch and window["first"] + self.length >= self.clock:
+            over = window.epoch != epoch or window.first + self.length < self.clock
+            if not over and len(self.open) <= MOST_OPEN:
                 return
             del self.open[tag]
             self.closed.append(window)
-            self.known[tag] = CERTAIN if window["challenger"] else window["weight_percent"]
-            while len(self.known) > MOST:
+            self.known[tag] = CERTAIN if window.challenger else window.weight_percent
+            while len(self.known) > MOST_KNOWN:
                 self.halvings += 1
                 self.known = {tag: level for tag, level in self.known.items() if not self._forgotten(tag)}
 
@@ -184,12 +188,12 @@ def _unpack(text: str) -> dict[int, int]:
     return {int.from_bytes(part[:TAG_BYTES]): part[TAG_BYTES] for part in parts}
 
 
-def _units(closed: list[dict[str, Any]]) -> Units:
-    counted = np.array([(w["requests"], w["failed"], w["timed"], w["slow"]) for w in closed], dtype=np.float64)
+def _units(closed: list[Window]) -> Units:
+    counted = np.array([(w.requests, w.failed, w.timed, w.slow) for w in closed], dtype=np.float64)
     requests, failed, timed, slow = counted.reshape(-1, 4).T
     return Units(
-        challenger=np.array([w["challenger"] for w in closed], dtype=np.bool_),
-        share=np.array([w["share"] for w in closed], dtype=np.float64),
+        challenger=np.array([window.challenger for window in closed], dtype=np.bool_),
+        share=np.array([window.share for window in closed], dtype=np.float64),
         failed=failed / requests,
         slow=np.divide(slow, timed, out=np.full(len(closed), np.nan), where=timed > 0),
     )
