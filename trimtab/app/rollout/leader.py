@@ -17,7 +17,7 @@ from trimtab.adapters.state import State
 from trimtab.app.rollout.measuring import Measuring, Reached, evidence_of, with_evidence
 from trimtab.app.rollout.telling import Telling
 from trimtab.app.rollout.watched import RouterAway
-from trimtab.core.errors import NotFound
+from trimtab.core.errors import Fenced, NotFound
 from trimtab.core.ports import Serving, ServingSeen, TrafficSplit
 from trimtab.core.records import Manifest
 from trimtab.core.rollout import progress
@@ -129,7 +129,11 @@ class Leader:
     def _observe(self) -> Look:
         registry, rollouts = self._state.registry, self._state.rollouts
         manifests, specs = registry.manifests(), rollouts.all()
-        states, seen = rollouts.states(), self._traffic.seen()
+        states = rollouts.states()
+        later = max((state.epoch for state in states.values() if state is not None), default=0)
+        if later > self.epoch:
+            raise Fenced(f"rollouts of {self._model.name} are led by another process (epoch {later}; here {self.epoch})")
+        seen = self._traffic.seen()
         self.failing = seen.failing
         return Look(manifests, specs, states, seen, self._wall())
 
