@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trimtab.adapters.loaded import LoadedModel
 
-__all__ = ["load_model"]
+__all__ = ["load_folder", "load_model"]
 
 
 def load_model(name: str) -> LoadedModel:
@@ -40,4 +40,26 @@ def load_model(name: str) -> LoadedModel:
     state = platform.state(reference.name)
     version = state.registry.resolve(reference)
     found = platform.environment
-    return LoadedModel(reference.name, load_version(state, version, found.trusted_types, found.spec_folder))
+    return LoadedModel(
+        f"{state.model}/v{version.number}", load_version(state, version, found.trusted_types, found.spec_folder)
+    )
+
+
+def load_folder(folder: str) -> LoadedModel:
+    """
+    A model that `trimtab get` downloaded, its bytes verified against the digest beside them; no store is asked.
+
+    Args:
+        folder: Holds artifact.skops and version.json.
+
+    Raises:
+        NotFound: If it does not.
+        Invalid: If the artifact is damaged or holds types that are not trusted (TRIMTAB_TRUSTED_TYPES); a user's own
+            module is looked for in TRIMTAB_SPEC_FOLDER, else in the working directory.
+    """
+    from pathlib import Path
+
+    from trimtab.adapters import environment
+    from trimtab.adapters.loaded import read_folder
+
+    return read_folder(Path(folder), environment.trusted_types(), environment.spec_folder())

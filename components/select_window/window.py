@@ -120,7 +120,21 @@ def _shares(target: pl.Series, model: ContinuousModel) -> dict[str, float]:
 
 
 def _why(window: Window, start: datetime, cut: datetime, end: datetime) -> str:
-    days = (end - cut) / timedelta(days=1)
     if window.strategy == "fixed":
-        return f"the newest {(cut - start) / timedelta(days=1):.4g} days before a holdout of {days:.4g} days"
-    return f"everything before a holdout of {days:.4g} days"
+        return f"the newest {_span(cut - start)} before a holdout of {_span(end - cut)}"
+    return f"everything before a holdout of {_span(end - cut)}"
+
+
+def _span(length: timedelta) -> str:
+    """
+    A stretch of event time as people say it; windows end a microsecond after their newest row.
+
+    >>> _span(timedelta(days=14)), _span(timedelta(hours=12)), _span(timedelta(days=1, hours=1))
+    ('14 days', '12 hours', '1.042 days')
+    """
+    days = length / timedelta(days=1)
+    for number, unit in ((days, "day"), (24 * days, "hour"), (1440 * days, "minute")):
+        if number >= 1 or unit == "minute":
+            shown = f"{number:.4g}"
+            break
+    return f"{shown} {unit}{'' if shown == '1' else 's'}"

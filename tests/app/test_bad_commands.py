@@ -46,6 +46,15 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]
     return run
 
 
+GOOD_SPEC = """\
+apiVersion: trimtab.dev/v1alpha1
+kind: ContinuousModel
+metadata: {name: small}
+spec:
+  data: {source: s3://landing/, format: csv, timestamp: ts, target: y, schema: {x: {type: float}, y: {type: float}}}
+  training: {estimator: "sklearn.linear_model:Ridge"}
+  evaluation: {primary: r2}
+"""
 SPECS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "nothing": (lambda file: None, "found no file model.yaml"),
     "a folder": (Path.mkdir, "model.yaml is a folder; a spec is a file"),
@@ -82,6 +91,27 @@ def test_the_installed_command_prints_no_traceback(here: Path) -> None:
     assert done.stderr.startswith("error: model.yaml is not UTF-8 text")
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "-f"),
+        ("up", "-f"),
+        ("init", "-o", "x.yaml"),
+        ("backtest", "-f", "model.yaml"),
+        ("test", "-f", "model.yaml", "--data"),
+    ],
+)
+def test_a_text_where_a_file_is_to_be_named_is_told(words: tuple[str, ...], here: Path, refused: Any) -> None:
+    (here / "model.yaml").write_text(GOOD_SPEC)
+
+    code, said = refused(*words, "kind: ContinuousModel" * 20)
+
+    assert code == 2
+    assert "too long" in said
+    assert "permissions" not in said
+    assert len(said) < 300
 
 
 def settle(here: Path, body: bytes) -> None:

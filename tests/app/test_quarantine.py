@@ -15,7 +15,7 @@ from trimtab.adapters.arrivals import entry_of, list_source
 from trimtab.adapters.intake import take_in
 from trimtab.adapters.state import State
 from trimtab.app.cli import cli
-from trimtab.core.errors import Conflict, Invalid, NotFound, TrimtabError
+from trimtab.core.errors import Invalid, NotFound, TrimtabError
 from trimtab.core.ports import Buckets
 from trimtab.core.records import Decision
 from trimtab.core.spec import load
@@ -136,6 +136,20 @@ def test_show_explains_a_file_and_its_rows(state: State) -> None:
     assert "hot" in run("show", "landing/2 few bad.csv")
 
 
+def test_a_file_without_a_valid_row_is_not_offered_for_release(
+    state: State, buckets: Buckets, spec: str, landing_bucket: str
+) -> None:
+    landing, model = buckets.bucket(landing_bucket), load(spec)
+    landing.put("landing/5 all bad.csv", rows([999.0] * 30))
+    info = next(each for each in list_source(buckets, model) if "all bad" in each.key)
+    entry = entry_of(info, landing_bucket, "default", "rents", "listing", NOW)
+    state.ledger.see(entry)
+    assert take_in(state, landing, entry, model, None, NOW).state == "quarantined"
+    page = run("show", entry.id)
+    assert "30 of 30 rows are invalid" in page
+    assert "quarantine release" not in page
+
+
 def test_the_rows_come_as_csv_too(state: State) -> None:
     rows = list(csv.DictReader(io.StringIO(run("show", "landing/3 half bad.csv", "--csv"))))
     assert len(rows) == 50
@@ -152,7 +166,9 @@ def test_a_released_file_brings_its_valid_rows(decided: State) -> None:
     assert outcome.partition is not None
     assert (outcome.partition.rows, outcome.partition.quarantined) == (50, 50)
     assert [told.kind for told in decided.journal.entries()] == ["released"]
-    assert isinstance(refused("release", entry[:12]), Conflict)
+    again = refused("release", entry[:12])
+    assert isinstance(again, Invalid)
+    assert "its valid rows are in; the other 50 come in only by a mended file" in again.hint
 
 
 def test_a_release_reads_by_the_spec_that_is_named(state: State, spec: str, tmp_path: Path) -> None:

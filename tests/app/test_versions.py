@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -254,6 +256,26 @@ def test_get_leaves_other_files_as_they_are(register: Callable[..., ModelVersion
     assert "version.json with other content; nothing was written" in error.message
     assert (tmp_path / "version.json").read_text() == "mine"
     assert not (tmp_path / "artifact.skops").exists()
+
+
+def test_what_was_downloaded_is_loaded_as_get_says(
+    register: Callable[..., ModelVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("first", champion=True)
+    line = run("get", "flights", "-o", "it's mine").splitlines()[-1]
+    assert line.startswith("load it:  python -c '")
+    # As a shell would run it, with no platform to be found.
+    monkeypatch.delenv("TRIMTAB_STATE_BUCKET")
+    shown = subprocess.run(
+        ["sh", "-c", line.removeprefix("load it:  ").replace("python", sys.executable, 1)],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    ).stdout  # fmt: skip
+    assert shown == "<trimtab model it's mine: sklearn.ensemble:RandomForestClassifier>\n"
+    (tmp_path / "it's mine" / "artifact.skops").write_bytes(b"other")
+    with pytest.raises(Invalid, match="found SHA-256"):
+        trimtab.load_folder("it's mine")
+    with pytest.raises(NotFound, match=r"found no artifact\.skops and no version\.json in elsewhere"):
+        trimtab.load_folder("elsewhere")
 
 
 # approve

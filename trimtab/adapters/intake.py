@@ -99,14 +99,14 @@ def release(
     partition; invalid rows stay set aside.
 
     Raises:
-        Conflict: If the entry is not in quarantine.
-        Invalid: If nothing of the file can be let in: it cannot be read, its columns are others, no row is valid.
+        Invalid: If the entry is not in quarantine, or nothing of the file can be let in: it cannot be read, its columns
+            are others, no row is valid.
         NotFound: If the object is gone.
     """
     concluded = state.ledger.outcome(entry.id)
     if concluded is None or concluded.state != "quarantined":
         found = concluded.state if concluded else "not yet taken in"
-        raise Conflict(f"{entry.uri} is {found}; only a quarantined file can be released")
+        raise Invalid(f"{entry.uri} is {found}; only a quarantined file can be released", _instead(concluded))
     with files.fetch(landing, entry.key, entry.etag) as fetched:
         checked = validation.validate(files.read_table(fetched.path, model.spec.data.format), model.spec.data)
         if not checked.valid.height:
@@ -130,6 +130,19 @@ def release(
             }
         )
     )
+
+
+def _instead(concluded: IntakeOutcome | None) -> str:
+    """The next move of who wanted to release what is not in quarantine."""
+    if concluded is None:
+        return "wait until it is taken in: trimtab status"
+    if concluded.partition is not None and concluded.partition.quarantined:
+        aside = concluded.partition.quarantined
+        return (
+            f"its valid rows are in; the other {aside} come in only by a mended file: correct them, or widen "
+            "spec.data.schema, and upload them again"
+        )
+    return "there is nothing to do: trimtab quarantine list"
 
 
 def _examined(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from trimtab.adapters.models import Champion
-from trimtab.core.errors import Invalid
+from trimtab.adapters.models import Champion, import_user_module
+from trimtab.core.errors import Invalid, NotFound
 from trimtab.core.records import ModelVersion
+from trimtab.serving.loader import load
+
+ARTIFACT, VERSION = "artifact.skops", "version.json"  # as `trimtab get` names them
 
 
 class LoadedModel:
@@ -14,16 +19,17 @@ class LoadedModel:
     A model version, verified and loaded.
 
     Attributes:
+        name: `NAME/vN`, or the folder it was read from.
         version: What the registry holds of it: metrics, evaluation, lineage.
     """
 
-    def __init__(self, model: str, loaded: Champion) -> None:
-        self.name = model
+    def __init__(self, name: str, loaded: Champion) -> None:
+        self.name = name
         self.version: ModelVersion = loaded.version
         self.pipeline = loaded.pipeline
 
     def __repr__(self) -> str:
-        return f"<trimtab model {self.name}/v{self.version.number}: {self.version.estimator}>"
+        return f"<trimtab model {self.name}: {self.version.estimator}>"
 
     @property
     def features(self) -> list[str]:
@@ -33,7 +39,8 @@ class LoadedModel:
     @property
     def classes(self) -> list[Any]:
         """The classes it knows, in the order of `predict_proba`'s columns; empty for a regression."""
-        return list(getattr(self.pipeline, "classes_", ()))
+        known = getattr(self.pipeline, "classes_", None)
+        return [] if known is None else list(known.tolist())
 
     def predict(self, frame: Any) -> Any:
         """
@@ -57,3 +64,22 @@ class LoadedModel:
         if not hasattr(self.pipeline, "predict_proba"):
             raise Invalid(f"{self.version.estimator} gives no probabilities", "call predict, or train one that does")
         return self.pipeline.predict_proba(frame)
+
+
+def read_folder(folder: Path, trusted_types: Iterable[str] = (), spec_folder: str = "") -> LoadedModel:
+    """
+    A downloaded version.
+
+    Raises:
+        NotFound: If the folder does not hold one.
+        Invalid: If the artifact has another digest than version.json says, or holds types that are not trusted.
+    """
+    lacking = [name for name in (ARTIFACT, VERSION) if not (folder / name).is_file()]
+    if lacking:
+        raise NotFound(
+            f"found no {' and no '.join(lacking)} in {folder}", "name the folder that `trimtab get NAME -o` wrote"
+        )
+    version = ModelVersion.from_json((folder / VERSION).read_bytes(), str(folder / VERSION))
+    import_user_module(version.estimator, spec_folder)
+    pipeline = load(folder / ARTIFACT, version.artifact, trusted_types)
+    return LoadedModel(str(folder), Champion(version, pipeline))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,10 @@ def read_file(path: str) -> str:
             "save it as UTF-8; is this the data file?",
         ) from None
     except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}", "look at its permissions") from None
+        long = error.errno == errno.ENAMETOOLONG
+        shown = f"{path[:60]}…" if long else path
+        hint = "is this the spec's text? give its file's name, or -f - and the text on standard input" if long else ""
+        raise Invalid(f"{shown} cannot be read: {error.strerror}", hint or "look at its permissions") from None
 
 
 def read(text: str, connect: Connect, source: str = "model.yaml") -> tuple[str, ContinuousModel]:

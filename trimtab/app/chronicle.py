@@ -16,6 +16,7 @@ from trimtab.core.observation import in_order
 from trimtab.core.ports import Clock
 from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, Manifest, Outcome
 from trimtab.core.triggering import Ignore, StartRun, Verdict, Wait
+from trimtab.core.wording import counted
 
 HELD_BACK = frozenset({"waiting", "ignored"})
 

@@ -4,6 +4,7 @@ The command line. Each command's module is imported only when that command runs:
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -90,3 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
         # `trimtab history | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        shown = f"{str(error.filename)[:60]}…"
+        click.echo(f"error: {shown} is too long for a file's name\nhint: name a file, not what it holds", err=True)
+        sys.exit(2)

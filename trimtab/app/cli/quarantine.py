@@ -223,7 +223,7 @@ def _page(entry: LedgerEntry, outcome: IntakeOutcome, rows: pl.DataFrame) -> Non
             made.add_row(str(row.get("_row", "")), escape(_cell(row.get("_reasons"))), escape(_cells(row)))
         out.print(made)
         out.print(f"\nall of them: trimtab quarantine show {entry.id[:SHORT]} --csv")
-    if outcome.state == "quarantined" and outcome.validation:
+    if outcome.state == "quarantined" and outcome.validation.get("valid"):
         out.print(f"let it in after all: trimtab quarantine release {entry.id[:SHORT]}")
 
 

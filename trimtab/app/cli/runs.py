@@ -9,6 +9,7 @@ import click
 
 from trimtab.app.cli import print_json
 from trimtab.core.errors import NotFound, TrimtabError, Unavailable
+from trimtab.core.wording import counted
 
 if TYPE_CHECKING:
     from trimtab.adapters.state import State
@@ -169,7 +170,7 @@ def _watch(platform: Platform, state: State, request: str, quiet: bool) -> Outco
     say = (lambda line: click.echo(line, err=True)) if quiet else click.echo
     say(f"asked for a run of {state.model}; Ctrl-C ends the waiting, not the run")
     decision = _decision_of(platform, state, request, say)
-    say(f"decision {decision.number}: training on {len(decision.entries)} new objects")
+    say(f"decision {decision.number}: training on {counted(len(decision.entries), 'new object')}")
     shown: dict[str, int] = {}
     while True:
         outcome = state.decisions.outcome(decision.number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def get(version: str, output: Path, as_json: bool) -> None:
         return
     click.echo(f"{state.model}/v{found.number} in {output}: {', '.join(contents)}")
     click.echo(f"verified: artifact.skops has SHA-256 {found.artifact}")
-    click.echo(f"load it:  python -c 'import trimtab; print(trimtab.load_model(\"{state.model}/v{found.number}\"))'")
+    click.echo(f"load it:  python -c 'import trimtab; print(trimtab.load_folder({_quoted(output)}))'")
 
 
 @click.command(epilog="Example:  trimtab approve flights        (or: trimtab approve flights v7)")
@@ -108,6 +109,11 @@ def approve(name: str, version: str | None, reason: str, as_json: bool) -> None:
         return
     before = f", before it v{manifest.previous}" if manifest.previous else ""
     click.echo(f"{name}/v{manifest.champion} is champion{before}")
+
+
+def _quoted(path: Path) -> str:
+    """As a Python string inside a shell's single quotes."""
+    return json.dumps(str(path), ensure_ascii=False).replace("'", "'\\''")
 
 
 def aliases(number: int, manifest: Manifest | None) -> list[str]:
