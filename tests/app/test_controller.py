@@ -405,6 +405,40 @@ def test_a_run_through_the_sdk_that_failed_for_good_is_said_to_have_failed(rig: 
     assert (rig.outcome(2).training_seconds, rig.outcome(2).fits) == (3.0, 1)
 
 
+def test_a_run_through_the_sdk_of_which_nothing_is_heard_any_more_is_given_up(rig: Rig, day_file: DayFile) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.step()
+    theirs = rig.decisions()[0].model_copy(update={"number": 2, "reason": "sdk", "entries": (), "run_key": "theirs"})
+    rig.state.decisions.propose(theirs)
+    rig.wall.pass_(hours=23)
+    rig.step()
+    going_on = rig.outcome(2)
+    rig.wall.pass_(hours=2)
+
+    rig.step()
+
+    assert going_on is None
+    assert rig.outcome(2).state == "failed"
+    assert "nothing was heard of the run for 24 hours" in rig.outcome(2).reason
+
+
+def test_a_slow_run_through_the_sdk_whose_steps_go_on_is_left_alone(
+    rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.step()
+    old = rig.wall() - timedelta(days=3)
+    theirs = rig.decisions()[0].model_copy(
+        update={"number": 2, "reason": "sdk", "entries": (), "run_key": "theirs", "recorded_at": old}
+    )
+    rig.state.decisions.propose(theirs)
+    rig.state.data.put_step("theirs", "window", {"rows": 5})  # an hour before the rig's wall clock
+
+    rig.step()
+
+    assert rig.outcome(2) is None
+
+
 def test_two_who_decide_at_once_make_one_decision(rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch) -> None:
     from trimtab.core.errors import Conflict
 

@@ -210,8 +210,63 @@ def test_what_the_machine_cannot_do_now_is_not_blamed_on_the_file(
 
     with monkeypatch.context() as broken:
         broken.setattr(module, "take_in", take_in)
-        with pytest.raises(type(error)):
+        with pytest.raises(Unavailable):
             rig.intake.take_next()
+
+    assert [outcome.state for outcome in rig.take_in()] == ["ingested"]
+
+
+def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
+    """Taking in the object of that name goes wrong."""
+    real = module.take_in
+
+    def take_in(state: Any, landing: Any, entry: Any, *more: Any) -> Any:
+        if entry.key == f"in/{name}":
+            raise error
+        return real(state, landing, entry, *more)
+
+    monkeypatch.setattr(module, "take_in", take_in)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(MemoryError(), "too_large"), (OSError(5, "Input/output error"), "unreadable")]
+)
+def test_a_file_beyond_this_machine_comes_after_the_others_and_is_set_aside_in_the_end(
+    rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    for name in ("a.csv", "b.csv", "c.csv"):
+        rig.put(name, day_file(ord(name[0])))
+    fail_on(monkeypatch, "a.csv", error)
+    rig.intake.reconcile()
+
+    taken: list[str] = []
+    refusals: list[str] = []
+    while rig.intake.pending():
+        try:
+            entry, _ = rig.intake.take_next()
+            taken.append(entry.key)
+        except Unavailable as refused:
+            refusals.append(refused.message)
+
+    assert taken == ["in/b.csv", "in/c.csv", "in/a.csv"]
+    assert len(refusals) == module.MOST_STUMBLES - 1
+    assert all("in/a.csv" in refusal for refusal in refusals)
+    (aside,) = [outcome for outcome in rig.state.ledger.outcomes().values() if outcome.state == "quarantined"]
+    assert aside.kind == kind
+    assert "3 times on this machine" in aside.reason
+    assert "smaller files" in aside.hint
+
+
+def test_a_full_disk_sets_no_file_aside_however_long_it_lasts(
+    rig: Rig, day_file: DayFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.put("a.csv", day_file(0))
+    rig.intake.reconcile()
+    with monkeypatch.context() as broken:
+        fail_on(broken, "a.csv", OSError(28, "No space left on device"))
+        for _ in range(3 * module.MOST_STUMBLES):
+            with pytest.raises(Unavailable):
+                rig.intake.take_next()
 
     assert [outcome.state for outcome in rig.take_in()] == ["ingested"]
 

@@ -26,6 +26,7 @@ BACK_OFF_SECONDS = (2.0, 10.0)  # after the first and the second transient failu
 LOG_LINES = 20  # in the outcome of a failed run
 WHOLE_LOG = 1_000_000
 STEPS_THAT_FIT = ("train", "evaluate")
+SDK_SILENCE = timedelta(hours=24)  # a step that takes longer than this is none of ours
 log = logging.getLogger("trimtab.execution")
 
 
@@ -83,10 +84,24 @@ class Executor:
         return claim
 
     def conclude_foreign(self, decision: Decision) -> None:
-        """A run through the SDK that failed for good has nobody else to say so; what its steps wrote down says it."""
+        """
+        A run through the SDK that failed for good has nobody else to say so: what its steps wrote down says it, and
+        after a long silence that nothing more will come.
+        """
         failure = self.state.data.step(decision.run_key, "failure") or {}
         if failure.get("permanent"):
             self._fail(decision, f"{failure.get('step', 'a step')}: {failure.get('error')}", ())
+        elif self.wall() - decision.recorded_at > SDK_SILENCE and self.wall() - self._heard(decision) > SDK_SILENCE:
+            hours = SDK_SILENCE // timedelta(hours=1)
+            self._fail(
+                decision, f"nothing was heard of the run for {hours} hours: it was killed, or lost its store", ()
+            )
+
+    def _heard(self, decision: Decision) -> datetime:
+        """When a step of the run last wrote something down."""
+        prefix = self.state.layout.step(decision.run_key, "").removesuffix(".json")
+        written = [info.modified for info in self.state.bucket.list(prefix)]
+        return max(written, default=decision.recorded_at)
 
     def unfinished(self, decision: Decision) -> Claim | None:
         """

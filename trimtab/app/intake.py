@@ -8,8 +8,10 @@ holds the model's lease.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,17 +21,20 @@ from polars.exceptions import PanicException
 
 from trimtab.adapters.arrivals import entry_of, is_upload, list_source
 from trimtab.adapters.intake import take_in
-from trimtab.adapters.models import Champion, load_champion
 from trimtab.adapters.state import State
+from trimtab.app.champion import LiveChampion
 from trimtab.app.clocks import StreamClock
 from trimtab.app.events import Event
-from trimtab.core.errors import Invalid, TrimtabError
+from trimtab.core.errors import TrimtabError, Unavailable
 from trimtab.core.observation import in_order, is_gone
 from trimtab.core.ports import Buckets, Clock, ObjectInfo
 from trimtab.core.records import IntakeOutcome, LedgerEntry, entry_id
 from trimtab.core.spec.model import ContinuousModel
 
 THREADS = 8  # the store takes about twice as many small puts from eight threads as from one
+MOST_STUMBLES = 3  # attempts at a file that this machine has not the means for
+# Trouble of the machine that passes, whichever file is at hand.
+MACHINES_OWN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 log = logging.getLogger("trimtab.intake")
 
 
@@ -49,12 +54,11 @@ class Intake:
         trusted_types: tuple[str, ...] = (),
         spec_folder: str = "",
     ) -> None:
+        self.champion = LiveChampion(state, trusted_types, spec_folder)
         self._state = state
         self._buckets = buckets
         self._model = model
         self._clock = clock
-        self._trusted_types = trusted_types
-        self._spec_folder = spec_folder
         self._landing = buckets.bucket(model.spec.data.bucket)
         self._entries: dict[str, LedgerEntry] = {}
         self._outcomes: dict[str, IntakeOutcome] = {}
@@ -62,11 +66,15 @@ class Intake:
         self._heard: dict[str, str] = {}  # the same, of what came while the source was being listed
         self._returned: set[str] = set()  # entries that were gone when their turn came, and stand again
         self._retried: set[str] = set()  # those of them that were looked at again
-        self._champion: Champion | None = None
+        self._stumbles: Counter[str] = Counter()  # by entry: how often taking it in did not work
         self._lock = threading.Lock()
-        self.problem = ""  # why the champion cannot judge
 
     # What is known
+
+    @property
+    def problem(self) -> str:
+        """Why the champion cannot judge; empty while it can."""
+        return self.champion.problem
 
     @property
     def outcomes(self) -> dict[str, IntakeOutcome]:
@@ -161,17 +169,18 @@ class Intake:
 
     def take_next(self) -> tuple[LedgerEntry, IntakeOutcome] | None:
         """
-        Take in the oldest entry that is pending; None when there is none.
+        Take in the oldest entry that is pending; None when there is none. One that did not work comes after the others.
 
         Raises:
-            Unavailable: If the store or the disk fails; nothing is lost, the same call may succeed later.
+            Unavailable: If the store, the disk or the memory fails; nothing is lost, the same call may succeed later.
         """
-        pending = self.pending()
+        pending = sorted(self.pending(), key=lambda entry: self._stumbles[entry.id])
         if not pending:
             return None
         entry = pending[0]
         outcome = self._take_in(entry)
         self._outcomes[entry.id] = outcome
+        self._stumbles.pop(entry.id, None)
         if entry.id in self._returned:
             self._returned.remove(entry.id)
             self._retried.add(entry.id)
@@ -179,12 +188,14 @@ class Intake:
         return entry, outcome
 
     def _take_in(self, entry: LedgerEntry) -> IntakeOutcome:
-        champion = self._load_champion()
         try:
-            now = self._clock.now()
+            champion, now = self.champion.get(), self._clock.now()
             return take_in(self._state, self._landing, entry, self._model, champion, now, self._outcomes)
-        except (TrimtabError, OSError, MemoryError):
+        except TrimtabError:
+            self._stumbles[entry.id] += 1
             raise
+        except (OSError, MemoryError) as error:
+            return self._out_of_means(entry, error)
         except (Exception, PanicException) as error:
             # Whatever a file can do to a parser: it must not stop the files behind it. A panic of polars is no
             # Exception, and would end the worker's thread.
@@ -193,31 +204,41 @@ class Intake:
                 entry, "unreadable", f"reading it failed unexpectedly: {type(error).__name__}: {error}"
             )
 
-    def _set_aside(self, entry: LedgerEntry, kind: str, reason: str) -> IntakeOutcome:
+    def _out_of_means(self, entry: LedgerEntry, error: OSError | MemoryError) -> IntakeOutcome:
+        """
+        The machine could not take the file in: others have their turn first, and after a few attempts it is set aside.
+
+        A full disk or too many open files say nothing of the file, however often.
+        """
+        self._stumbles[entry.id] += 1
+        said = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+        blameless = isinstance(error, OSError) and error.errno in MACHINES_OWN
+        if blameless or self._stumbles[entry.id] < MOST_STUMBLES:
+            raise Unavailable(
+                f"this machine could not take in {entry.uri}: {said}",
+                "free some memory or disk; it is tried again after the other files",
+            ) from error
+        kind, cost = ("too_large", "memory") if isinstance(error, MemoryError) else ("unreadable", "reading")
+        log.warning("%s is set aside after %d attempts: %s", entry.uri, MOST_STUMBLES, said)
+        return self._set_aside(
+            entry,
+            kind,
+            f"{cost} failed {MOST_STUMBLES} times on this machine, the last time with {said}",
+            "upload it in smaller files, or release it (trimtab quarantine release) on a larger machine",
+        )
+
+    def _set_aside(self, entry: LedgerEntry, kind: str, reason: str, hint: str = "") -> IntakeOutcome:
         return self._state.ledger.conclude(
             IntakeOutcome(
                 entry=entry.id,
                 state="quarantined",
                 kind=kind,
                 reason=reason,
+                hint=hint,
                 decided_at=self._clock.now(),
                 recorded_at=datetime.now(UTC),
             )
         )
-
-    def _load_champion(self) -> Champion | None:
-        """The live champion, loaded once a version; without it uploads are taken in and not judged."""
-        manifest = self._state.registry.manifest()
-        number = manifest.champion if manifest else None
-        if number is None:
-            self._champion = None
-        elif self._champion is None or self._champion.version.number != number:
-            try:
-                self._champion = load_champion(self._state, self._trusted_types, self._spec_folder)
-                self.problem = ""
-            except Invalid as error:
-                self._champion, self.problem = None, f"v{number} cannot judge new rows: {error.message}"
-        return self._champion
 
     def _advance(self, outcome: IntakeOutcome) -> None:
         if isinstance(self._clock, StreamClock) and outcome.state == "ingested" and outcome.partition:
