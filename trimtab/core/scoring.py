@@ -42,8 +42,8 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows(self, keep: NDArray[np.bool_]) -> Prediction:
-        """The prediction of the rows where `keep`."""
+    def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Prediction:
+        """The prediction of the rows where `keep`, or of the rows by these numbers, in their order."""
         scores = None if self.scores is None else self.scores[keep]
         return Prediction(self.values[keep], scores, self.probability, self.classes)
 

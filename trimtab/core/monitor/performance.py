@@ -54,8 +54,8 @@ class Judged:
     def __len__(self) -> int:
         return len(self.y)
 
-    def rows(self, keep: NDArray[np.bool_]) -> Judged:
-        """Those where `keep`."""
+    def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Judged:
+        """Those where `keep`, or those by these numbers, in their order."""
         naive = None if self.naive is None else self.naive.rows(keep)
         return Judged(
             self.source,
