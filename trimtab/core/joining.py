@@ -55,9 +55,10 @@ def latest(labels: pl.DataFrame) -> pl.DataFrame:
     """
     ordered = labels.sort("at", "received", maintain_order=True)
     names = [name for name in ordered.columns if name not in ("id", "row", "key", "first_received")]
-    return ordered.group_by("id", "row", "key", maintain_order=True).agg(
+    found = ordered.group_by("id", "row", "key", maintain_order=True).agg(
         pl.col("first_received").min(), *(pl.col(name).last() for name in names)
     )
+    return found.select(labels.columns)
 
 
 def join(rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
