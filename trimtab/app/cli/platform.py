@@ -21,6 +21,7 @@ from trimtab.app.settings import FOLDER
 from trimtab.core.errors import Unavailable
 
 if TYPE_CHECKING:
+    from trimtab.app.cli.screen import Screen
     from trimtab.app.embedded.lock import Holder
     from trimtab.app.embedded.platform import Platform
 
@@ -46,25 +47,28 @@ class Stopped(BaseException):
 )
 def up(spec: Path, port: int | None, listing_seconds: float) -> None:
     """
-    Start the platform in this folder: store, listener, training.
+    Start the platform in this folder: store, listener, training, gateway.
 
     It runs until Ctrl-C, SIGTERM or `trimtab down`, and leaves data and state under .trimtab for the next time.
     """
     from trimtab.adapters import environment
+    from trimtab.app.cli.screen import Screen
     from trimtab.app.embedded.platform import Platform
 
-    _log_to(_say)
     clock = "stream" if environment.replays() else "wall"
-    platform = Platform(Path.cwd(), spec, port=port, policy_clock=clock, listing_seconds=listing_seconds, tell=_say)
-    with signals_stop():
-        try:
-            platform.start()
-            _show(platform)
-        except Stopped:
-            _say("stopping")
-        finally:
-            platform.stop()
-    _say("stopped; data and state are kept in .trimtab")
+    with Screen() as screen:
+        say = timed(screen.say)
+        _log_to(say)
+        platform = Platform(Path.cwd(), spec, port=port, policy_clock=clock, listing_seconds=listing_seconds, tell=say)
+        with signals_stop():
+            try:
+                platform.start()
+                _show(platform, screen)
+            except Stopped:
+                say("stopping")
+            finally:
+                platform.stop()
+        say("stopped; data and state are kept in .trimtab")
 
 
 @click.command(epilog="Example:  trimtab down")
@@ -135,7 +139,7 @@ def _stop(who: Holder) -> None:
     click.echo(f"stopped {who}")
 
 
-def _show(platform: Platform) -> None:
+def _show(platform: Platform, screen: Screen) -> None:
     """Print the addresses, then changes for as long as it runs; on a terminal how things stand below them."""
     from trimtab.app.cli import live
 
@@ -143,34 +147,28 @@ def _show(platform: Platform) -> None:
         "uploads": platform.model.spec.data.source,
         "S3": platform.store.endpoint,
         "listener": platform.environment.url,
+        "gateway": platform.environment.gateway_url,
         "settings": f"{FOLDER}/env",
     }
-    on_terminal = sys.stdout.isatty()
-    if not on_terminal:
+    say = timed(screen.say)
+    if not screen.draws:
         for name, address in addresses.items():
-            _say(f"{name:9} {address}")
-    _say(f"{platform.model.name} is ready; `trimtab status` in this folder shows how it stands")
+            say(f"{name:9} {address}")
+    say(f"{platform.model.name} is ready; `trimtab status` in this folder shows how it stands")
     before = None
-    with contextlib.ExitStack() as stack:
-        draw: Callable[[object], None] = lambda block: None  # noqa: E731
-        if on_terminal:
-            from rich.live import Live
-
-            display = stack.enter_context(Live(refresh_per_second=4, redirect_stdout=True, redirect_stderr=True))
-            draw = display.update  # type: ignore[assignment]
-        while True:
-            status = platform.loop.snapshot()
-            for line in live.changes(before, status):
-                _say(line)
-            if on_terminal:
-                draw(live.panel(status, addresses))
-            before = status
-            time.sleep(REFRESH_SECONDS)
+    while True:
+        status = platform.loop.snapshot()
+        for line in live.changes(before, status):
+            say(line)
+        if screen.draws:
+            screen.draw(live.panel(status, addresses))
+        before = status
+        time.sleep(REFRESH_SECONDS)
 
 
-def _say(line: str) -> None:
-    """One line with the time of day; `print`, because rich's display takes standard output over."""
-    print(f"{datetime.now().astimezone():%H:%M:%S}  {line}", flush=True)
+def timed(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Lines with the time of day in front."""
+    return lambda line: say(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
 
 
 def _log_to(tell: Callable[[str], None]) -> None:

@@ -15,8 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from trimtab.adapters.environment import serving_python
 from trimtab.app import settings
-from trimtab.app.embedded import weed
+from trimtab.app.embedded import envoy, weed
 from trimtab.app.embedded.credentials import FILE as CREDENTIALS
 from trimtab.app.embedded.files import LEAST_FREE_BYTES, read_json
 from trimtab.app.embedded.lock import holder
@@ -50,6 +51,8 @@ def check_all(folder: Path) -> Iterator[Check]:
         _python,
         _packages,
         _binary,
+        _gateway,
+        _serving,
         _disk,
         _files,
         _platform,
@@ -95,6 +98,37 @@ def _binary(folder: Path) -> Iterator[Check]:
         yield Check("store binary", "ok", f"{told.splitlines()[0].strip()} ({program})")
     except (OSError, subprocess.SubprocessError, IndexError) as error:
         yield Check("store binary", "fail", f"{program} does not run: {error}", "install trimtab's requirements again")
+
+
+def _gateway(folder: Path) -> Iterator[Check]:
+    program = envoy.binary()
+    try:
+        subprocess.run([str(program), "--version"], capture_output=True, timeout=20, check=True)
+        yield Check("gateway binary", "ok", f"{envoy.version()} ({program})")
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Check(
+            "gateway binary", "fail", f"{program} does not run: {error}", "install trimtab's requirements again"
+        )
+
+
+def _serving(folder: Path) -> Iterator[Check]:
+    python = serving_python()
+    if python is None:
+        hint = "`make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names the interpreter of another one"
+        yield Check("serving", "warn", "no serving environment: the gateway answers 503", hint)
+        return
+    words = "import seldon_core, trimtab, sklearn; print(seldon_core.__version__, sklearn.__version__)"
+    try:
+        told = subprocess.run([str(python), "-c", words], capture_output=True, text=True, timeout=60, check=True).stdout
+        seldon, sklearn = told.split()[-2:]
+        yield Check("serving", "ok", f"seldon-core {seldon}, scikit-learn {sklearn} ({python})")
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        yield Check(
+            "serving",
+            "fail",
+            f"{python} cannot serve: {error}",
+            "make it again: `rm -r .venv-serving; make .venv-serving/serving.done`",
+        )
 
 
 def _disk(folder: Path) -> Iterator[Check]:

@@ -15,7 +15,7 @@ FILE = "credentials.json"
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """S3 keys, the listener's bearer token, and the four keys that close the store's inner ports."""
+    """S3 keys, the bearer tokens of listener and gateway, and the four keys that close the store's inner ports."""
 
     access_key: str
     secret_key: str
@@ -24,6 +24,7 @@ class Credentials:
     volume_read_key: str
     filer_write_key: str
     filer_read_key: str
+    gateway_token: str
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -40,6 +41,7 @@ def make() -> Credentials:
         volume_read_key=secrets.token_urlsafe(32),
         filer_write_key=secrets.token_urlsafe(32),
         filer_read_key=secrets.token_urlsafe(32),
+        gateway_token=secrets.token_urlsafe(32),
     )
 
 
@@ -56,6 +58,9 @@ def load_or_make(folder: Path) -> Credentials:
         write_json(path, asdict(made))
         return made
     value = read_json(path) or {}
+    if value and "gateway_token" not in value:  # made before there was a gateway
+        value["gateway_token"] = secrets.token_urlsafe(32)
+        write_json(path, value)
     names = [field.name for field in fields(Credentials)]
     missing = [name for name in names if not isinstance(value.get(name), str) or not value[name]]
     if missing:

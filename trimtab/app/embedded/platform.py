@@ -1,8 +1,9 @@
 """
 Everything `trimtab up` does, without the terminal: `up`, the demo and tests share it.
 
-Order matters: the spec is checked before anything starts, the folder is locked before leftovers are ended, and the
-store runs before the loop, which works on it. Stopping goes the other way round.
+Order matters: the spec is checked before anything starts, the folder is locked before leftovers are ended, the store
+runs before the traffic, whose variants load from it, and both before the loop, which works on them. Stopping goes the
+other way round, so that variants put their prediction logs into a store that still runs.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from trimtab.app import settings
 from trimtab.app.embedded import weed
 from trimtab.app.embedded.credentials import load_or_make
 from trimtab.app.embedded.files import read_json, require_space, write_json, write_private
+from trimtab.app.embedded.gateway import Gateway, hold_port
 from trimtab.app.embedded.lock import FolderLock, refuse_second
 from trimtab.app.embedded.ports import LOOPBACK, free_ports, is_free
 from trimtab.app.embedded.processes import end_leftovers
 from trimtab.app.embedded.proof import PROOF, prove_once
 from trimtab.app.embedded.store import Store
 from trimtab.app.embedded.supervisor import Supervisor
+from trimtab.app.embedded.traffic import EmbeddedTraffic
+from trimtab.app.embedded.variants import Variants, environ
 from trimtab.core.errors import Invalid
 from trimtab.core.records import digest
 
@@ -41,11 +45,13 @@ STATE_BUCKET = "trimtab-state"
 NAMESPACE = "default"
 LISTING_SECONDS = 5.0
 EVENTS_PATH = "/v1/events"
+PORTS = "ports.json"
+MODEL_SERVER = "trimtab.adapters.seldon.server"
 
 
 class Platform:
     """
-    Store, listener, loop and training runs for one model, in one folder.
+    Store, gateway, listener, loop and training runs for one model, in one folder.
 
     Args:
         folder: `.trimtab` is made in it.
@@ -55,6 +61,8 @@ class Platform:
         listing_seconds: How often the source is listed, which finds what no event told of.
         settle_seconds: In place of the spec's `triggers.upload.settle`.
         webhook: False leaves the store without its webhook: uploads are then found by listing alone.
+        serving: False starts neither gateway nor variants. True needs a serving environment; None takes it where there
+            is one, and else starts a gateway that says what is missing.
         tell: Is told in one line of what happens to the platform itself, from any thread.
 
     While it runs, `os.environ` holds what boto3 and the runs need; `stop` puts back what was there.
@@ -70,6 +78,7 @@ class Platform:
         listing_seconds: float = LISTING_SECONDS,
         settle_seconds: float | None = None,
         webhook: bool = True,
+        serving: bool | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.folder = folder.resolve() / settings.FOLDER
@@ -79,6 +88,7 @@ class Platform:
         self._listing_seconds = listing_seconds
         self._settle_seconds = settle_seconds
         self._with_webhook = webhook
+        self._serving = serving
         self._tell = tell
         self._stack = ExitStack()
         self.model: ContinuousModel
@@ -86,6 +96,7 @@ class Platform:
         self.variables: dict[str, str] = {}  # of `.trimtab/env`
         self.store: Store
         self.supervisor: Supervisor
+        self.traffic: EmbeddedTraffic | None = None
         self.buckets: S3Buckets
         self.launcher: LocalLauncher
         self.loop: Loop
@@ -127,8 +138,12 @@ class Platform:
             self._tell(f"ended process {entry.pid} ({entry.name}), which a former platform left running")
         with self._hold_port() as held:
             port = held.getsockname()[1]
+            # For as long as the platform runs: its Envoys come and go.
+            gateway_port = self._stack.enter_context(hold_port(self.folder / PORTS)) if self._serves else None
             self._start_store(port)
-        self._settle_environment(port)
+        self._settle_environment(port, gateway_port.getsockname()[1] if gateway_port else None)
+        if gateway_port is not None:
+            self._start_traffic(gateway_port.getsockname()[1])
         self._start_loop(text, port)
         write_private(self.folder / settings.FILE, settings.render(self.variables))
         lock.tell(model=self.model.name, url=self.environment.url, endpoint=self.store.endpoint)
@@ -151,12 +166,21 @@ class Platform:
         return text
 
     @property
+    def _serves(self) -> bool:
+        if self._serving and environments.serving_python() is None:
+            raise Invalid(
+                "found no serving environment, and this platform is to serve",
+                "`make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names the interpreter of another one",
+            )
+        return self._serving is not False
+
+    @property
     def _spec_folder(self) -> str:
         return str(self._spec.resolve().parent)
 
     def _hold_port(self) -> socket.socket:
         """The listener's port, bound so that the store does not take it, until the listener does."""
-        file = self.folder / "ports.json"
+        file = self.folder / PORTS
         port = self._asked_port
         if port is None:
             port = free_ports(["listener"], read_json(file))["listener"]
@@ -170,7 +194,7 @@ class Platform:
         except OSError as error:
             held.close()
             raise Invalid(f"port {port} on {LOOPBACK}: {error.strerror}", "choose another port") from error
-        write_json(file, {"listener": port})
+        write_json(file, {**(read_json(file) or {}), "listener": port})
         return held
 
     def _start_store(self, port: int) -> None:
@@ -196,7 +220,7 @@ class Platform:
         problems = self.loop.snapshot().problems if hasattr(self, "loop") else ()
         return any(f"{self.store.endpoint} answers 5" in problem for problem in problems)
 
-    def _settle_environment(self, port: int) -> None:
+    def _settle_environment(self, port: int, gateway_port: int | None) -> None:
         self.variables = {
             **self.store.environment,
             "TRIMTAB_STATE_BUCKET": STATE_BUCKET,
@@ -206,10 +230,31 @@ class Platform:
             "TRIMTAB_SPEC_FOLDER": self._spec_folder,
             "TRIMTAB_POLICY_CLOCK": self._policy_clock,
         }
+        if gateway_port is not None:
+            self.variables["TRIMTAB_GATEWAY_URL"] = f"http://{LOOPBACK}:{gateway_port}"
+            self.variables["TRIMTAB_GATEWAY_TOKEN"] = self.store.credentials.gateway_token
         touched = (*self.variables, *settings.FOREIGN, *settings.NO_PROXY)
         self._stack.callback(_put_back, {name: os.environ.get(name) for name in touched})
         settings.apply(self.variables)
         self.environment = environments.read()
+
+    def _start_traffic(self, port: int) -> None:
+        pids = self.folder / "pids"
+        gateway = Gateway(self.folder / "gateway", port, self.environment.gateway_token, pids=pids, tell=self._tell)
+        python = environments.serving_python()
+        variants = None
+        if python is not None:
+            variants = Variants(
+                [str(python), "-m", MODEL_SERVER],
+                environ(self.variables, self.model.name, self.folder / "predictions"),
+                folder=self.folder / "serving",
+                pids=pids,
+                tell=self._tell,
+            )
+        self._tell("starting the gateway")
+        self.traffic = EmbeddedTraffic(self.model.name, gateway, variants, self._tell)
+        self._stack.callback(self.traffic.stop)
+        self.traffic.start()
 
     def _start_loop(self, text: str, port: int) -> None:
         from trimtab.adapters import estimators, s3, specs
@@ -243,6 +288,7 @@ class Platform:
             # The folder's lock lets nobody else run under this name, so a killed platform's lease need not run out.
             owner=f"up-{digest(str(self.folder))[:12]}",
             tell=self._tell,
+            traffic=self.traffic,
         )
         self._stack.callback(self.loop.stop)
         self.loop.start()
