@@ -19,6 +19,7 @@ from trimtab.core.scoring import Prediction
 from trimtab.core.spec.data import Data
 from trimtab.serving.predict import predict
 from trimtab.serving.schema import Checked, Schema
+from trimtab.serving.tabulated import tabulate
 
 # Their predict is the likeliest class of predict_proba, by their own code: asking both would double the work.
 LIKELIEST = {
@@ -56,8 +57,10 @@ class Served:
         self._encodes = encoder.output == "frame"
         self._used = [column for column, _, _ in encoder.used]
         self._empty = [place for place, column in enumerate(self._used) if column in encoder.empty_]
-        rest = pipeline[1:]
-        self._rest = rest.steps[0][1] if len(rest.steps) == 1 else rest
+        if self._encodes:
+            self._prepare, self._rest = None, pipeline
+        else:
+            self._prepare, self._rest = _hastened(pipeline, [len(values) for _, _, values in encoder.used])
         kind = type(self._rest)
         self._likeliest = bool(self.schema.classes) and f"{kind.__module__}.{kind.__qualname__}" in LIKELIEST
         # Trees let go of the interpreter hundreds of times a row: two requests at once would hand it to and fro.
@@ -102,6 +105,8 @@ class Served:
         if self._encodes:
             return predict(self._pipeline, self.schema.arrays(checked.encoded), classes)
         matrix = self._matrix(checked.encoded, checked.rows)
+        if self._prepare is not None:
+            matrix = self._prepare.transform(matrix)
         if not self._likeliest:
             return predict(self._rest, matrix, classes)  # type: ignore[arg-type]
         return self._likeliest_of(np.asarray(self._rest.predict_proba(matrix)))
@@ -121,3 +126,22 @@ class Served:
         scores[:, place] = found
         values = np.array(place, dtype=np.float64)[found.argmax(axis=1)]
         return Prediction(values, scores, True, len(classes))
+
+
+def _hastened(pipeline: Any, categories: list[int]) -> tuple[Any, Any]:
+    """
+    What prepares a matrix (None where nothing does), and the estimator behind it.
+
+    Args:
+        pipeline: The encoder, maybe a ColumnTransformer of ours, the estimator.
+        categories: Number of codes by column of the encoder's matrix, 0 for numbers.
+    """
+    steps = dict(pipeline.steps[1:])
+    if not set(steps) <= {"prepare", "estimate"}:
+        return None, pipeline[1:]
+    estimator = steps["estimate"]
+    # Gradient boosting keeps a ColumnTransformer of its own before its trees.
+    inner = getattr(estimator, "_preprocessor", None)
+    if "prepare" not in steps and type(inner).__name__ == "ColumnTransformer":
+        estimator._preprocessor = tabulate(inner, categories)
+    return tabulate(steps["prepare"], categories) if "prepare" in steps else None, estimator
