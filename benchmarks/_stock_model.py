@@ -1,4 +1,4 @@
-"""The peer of serving_throughput.py: the plainest model class that Seldon's documentation shows, over the same artifact."""
+"""The peer of serving_throughput.py: the plainest model class of Seldon's documentation, over the same artifact."""
 
 from __future__ import annotations
 

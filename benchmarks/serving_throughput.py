@@ -79,7 +79,7 @@ def main() -> None:
                 for clients in CLIENTS:
                     for side in (own, peer):
                         load(side, body, clients, seconds)
-        logged = [info for info in state.bucket.list(state.layout.predictions())]
+        logged = list(state.bucket.list(state.layout.predictions()))
     report(own, peer, rounds, seconds, len(logged))
 
 
