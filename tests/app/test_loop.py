@@ -215,7 +215,7 @@ def test_an_error_nobody_thought_of_does_not_end_the_worker(
 def test_a_field_that_comes_later_is_refused_before_anything_starts(
     memory: MemoryBuckets, make_loop: MakeLoop, hand: Any, rig: Any
 ) -> None:
-    later = rig.text.replace("target: count", "target: count\n    labels: {maturity: 1d}")
+    later = rig.text.replace("strategy: all", "strategy: dynamic, candidates: [1w, 2w]")
     with pytest.raises(Invalid, match="comes later"):
         make_loop(memory, hand, text=later)
 

@@ -44,6 +44,9 @@ class Desk(Protocol):
     def add_labels(self, body: bytes) -> int:
         """Keep the labels of a request; returns how many. Raises Invalid when one of them is wrong, Unavailable."""
 
+    def wake_rollouts(self) -> None:
+        """Something was asked of a rollout, or of who is champion: look now."""
+
     def status_json(self) -> dict[str, Any]: ...
 
 
@@ -84,6 +87,12 @@ def make_app(desk: Desk, token: str) -> FastAPI:
         if body is None:
             return _answer(413, f"found a body of more than {LARGEST_BODY} bytes", "send fewer labels at a time")
         return JSONResponse({"labels": await run_in_threadpool(desk.add_labels, body)}, status_code=202)
+
+    @app.post("/v1/models/{name}/rollout")
+    def look_at_rollout(name: str) -> JSONResponse:
+        _require_model(desk, name)
+        desk.wake_rollouts()
+        return JSONResponse({"model": name}, status_code=202)
 
     @app.get("/v1/models/{name}/status")
     def status(name: str) -> JSONResponse:

@@ -11,6 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,8 @@ from trimtab.app.execution import Executor
 from trimtab.app.intake import Intake
 from trimtab.app.labels import Labels
 from trimtab.app.listener import Listener
+from trimtab.app.rollout.standing import next_move
+from trimtab.app.rollout.worker import RolloutWorker, rollout_worker
 from trimtab.app.status import Status
 from trimtab.app.worker import Worker
 from trimtab.core.ports import Buckets, Clock, RunLauncher, TrafficSplit
@@ -102,6 +105,10 @@ class Loop:
         self._worker = Worker(
             state, owner, spec_text, self._intake, chronicle, self._controller, on_wall, listing_seconds, tell
         )
+        self._rollouts: RolloutWorker | None = None
+        if traffic is not None:
+            trust = (environment.trusted_types, folder)
+            self._rollouts = rollout_worker(state, model, traffic, clock, self._worker.tenure, tell, *trust)
         self._labels = Labels(state, buckets, model, clock, owner, listing_seconds, tell)
         self._listener = Listener(self, environment.token, host, port)
 
@@ -119,6 +126,8 @@ class Loop:
         """
         port = self._listener.start()
         self._worker.start()
+        if self._rollouts is not None:
+            self._rollouts.start()
         self._labels.start()
         return port
 
@@ -129,15 +138,23 @@ class Loop:
         """
         self._listener.stop()
         self._labels.stop()
+        if self._rollouts is not None:
+            self._rollouts.stop()
         self._worker.stop()
 
     def snapshot(self) -> Status:
-        """How the model stood when the worker last looked; costs nothing."""
-        return self._worker.status
+        """How the model stood when worker and rollouts last looked; costs nothing."""
+        status, rollouts = self._worker.status, self._rollouts
+        if rollouts is None:
+            return status
+        found = rollouts.standing
+        move = status.next_move or next_move(self.model_name, found)
+        return replace(status, rollout=found, next_move=move, problems=(*status.problems, *rollouts.problems))
 
     def wake(self) -> None:
         """Something may have come: look now."""
         self._worker.wake()
+        self.wake_rollouts()
 
     # What the listener asks for, in its threads
 
@@ -155,8 +172,12 @@ class Loop:
     def add_labels(self, body: bytes) -> int:
         return self._labels.add(body)
 
+    def wake_rollouts(self) -> None:
+        if self._rollouts is not None:
+            self._rollouts.wake()
+
     def status_json(self) -> dict[str, Any]:
-        return self._worker.status.to_json()
+        return self.snapshot().to_json()
 
 
 def _wall() -> datetime:

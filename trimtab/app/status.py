@@ -10,6 +10,8 @@ from typing import Any
 
 from trimtab.adapters.state import State
 from trimtab.app.chronicle import HELD_BACK
+from trimtab.app.rollout.standing import Standing, standing
+from trimtab.app.rollout.standing import next_move as rollout_move
 from trimtab.core.approval import waiting
 from trimtab.core.records import Claim, Decision, IntakeOutcome, Manifest, ModelVersion, Outcome
 
@@ -71,6 +73,7 @@ class Status:
     decisions: int
     problems: tuple[str, ...] = ()  # what does not work just now
     next_move: str = ""  # what a person should do; empty when nothing
+    rollout: Standing | None = None  # that goes on, or the last one
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, times as ISO text."""
@@ -91,6 +94,7 @@ class Seen:
     claim: Claim | None = None  # of the open decision
     held: Held | None = None
     problems: tuple[str, ...] = ()
+    rollout: Standing | None = None
 
 
 def status_of(seen: Seen) -> Status:
@@ -109,6 +113,7 @@ def status_of(seen: Seen) -> Status:
         decisions=len(seen.decisions),
         problems=seen.problems,
         next_move=_next_move(seen, last),
+        rollout=seen.rollout,
     )
 
 
@@ -134,6 +139,7 @@ def read_status(state: State) -> Status:
             champion=champion,
             claim=state.decisions.claim(current.number) if current else None,
             held=_held(state),
+            rollout=standing(state.rollouts.all(), state.rollouts.states()),
         )
     )
 
@@ -179,6 +185,8 @@ def _next_move(seen: Seen, last: Last | None) -> str:
         return f"trimtab logs {seen.model}/{last.decision}, mend what it says, then trimtab run {seen.model}"
     if last is not None and last.version in waiting(seen.results.values(), seen.manifest):
         return f"trimtab show {seen.model}/v{last.version}, then trimtab approve {seen.model} {last.version}"
+    if (move := rollout_move(seen.model, seen.rollout)) != "":
+        return move
     if seen.held is not None and "the data has to be fixed" in seen.held.reason:
         return (
             "put the mended file in its place, or release it (trimtab quarantine list); "

@@ -62,7 +62,7 @@ class Worker:
         self._on_wall = on_wall
         self._listing_seconds = listing_seconds
         self._tell = tell
-        self._tenure = Tenure(state.lease, owner, self._lost)
+        self.tenure = Tenure(state.lease, owner, self._lost)
         self._stopping = threading.Event()
         self._bell = threading.Condition()
         self._rung = False
@@ -74,7 +74,7 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name="trimtab-worker", daemon=True)
 
     def start(self) -> None:
-        self._tenure.start()
+        self.tenure.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class Worker:
         self._stopping.set()
         self.wake()
         self._thread.join(STOP_SECONDS)
-        self._tenure.end()
+        self.tenure.end()
 
     def wake(self) -> None:
         """Something may have come: look now."""
@@ -107,10 +107,10 @@ class Worker:
 
     def _may_act(self) -> bool:
         """Whether this process has the lease; when it has just got it, everything is read afresh."""
-        if self._tenure.held:
+        if self.tenure.held:
             return True
-        if not self._tenure.take():
-            self.status = self._idle(f"standing by: {self._tenure.holder()} works for this model")
+        if not self.tenure.take():
+            self.status = self._idle(f"standing by: {self.tenure.holder()} works for this model")
             return False
         self._controller.forget()
         self._controller.spec = self._state.data.put_spec(self._spec_text)
@@ -188,7 +188,7 @@ class Worker:
     def _failed(self, error: Exception) -> float:
         """Say so once; returns when to try again."""
         if isinstance(error, Fenced):
-            self._tenure.lose(error)
+            self.tenure.lose(error)
             return STAND_BY_SECONDS
         if isinstance(error, Conflict):
             return WATCH_SECONDS  # somebody else wrote first: look again
@@ -214,7 +214,7 @@ class Worker:
         self._tell(f"another process works for {self._state.model} now; standing by ({fenced.message})")
 
     def _problems(self) -> tuple[str, ...]:
-        found = (self._problem or self._tenure.problem, self._intake.problem)
+        found = (self._problem or self.tenure.problem, self._intake.problem)
         return tuple(problem for problem in found if problem)
 
     def _idle(self, why: str) -> Status:

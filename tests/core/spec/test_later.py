@@ -14,21 +14,12 @@ from trimtab.core.spec.problems import dotted
 Edited = Callable[..., str]
 TODAY = (
     ("    performance: {metric: roc_auc, worseThan: 0.65}\n", ""),
-    (
-        """\
-    strategy: canary
-    steps: [{shadow: {minRequests: 500}}, {setWeight: 5}, {pause: {}}, {setWeight: 50, minDuration: 10m}]
-""",
-        "    strategy: immediate\n",
-    ),
     ("  alerts: [{urlFrom: {env: SLACK_URL}, events: [drift]}]\n", ""),
 )
 FIELDS = {
-    "spec.data.labels.dependOnPrediction": ("joinBy: requestId", "dependOnPrediction: true"),
     "spec.triggers.performance": ("cooldown: 6h", "performance: {metric: roc_auc, dropFromBaseline: 0.03}"),
     "spec.window.strategy": ("strategy: fixed, size: 26w", "strategy: representative"),
     "spec.training.mode": ("    seed: 0\n", "    seed: 0\n    mode: warmStart\n"),
-    "spec.rollout.strategy": ("    strategy: immediate\n", "    strategy: shadow\n    steps: [{shadow: {}}]\n"),
     "spec.alerts": ("  rollout:", "  alerts: [{urlFrom: {env: SLACK_URL}}]\n  rollout:"),
 }
 
@@ -59,7 +50,7 @@ def test_a_field_that_comes_later_is_refused_at_use_with_what_works_today(path: 
 def test_all_of_them_are_told_at_once(sound: str) -> None:
     with pytest.raises(Invalid) as refused:
         refuse_later(load(sound))
-    for path in ("spec.triggers.performance", "spec.rollout.strategy", "spec.alerts"):
+    for path in ("spec.triggers.performance", "spec.alerts"):
         assert path in str(refused.value)
 
 

@@ -15,6 +15,7 @@ from trimtab.adapters import crash
 from trimtab.adapters.proposals import propose
 from trimtab.adapters.state import State
 from trimtab.app.rollout.measuring import Measuring, Reached, evidence_of, with_evidence
+from trimtab.app.rollout.standing import Standing, standing
 from trimtab.app.rollout.telling import Telling
 from trimtab.app.rollout.watched import RouterAway
 from trimtab.core.errors import Fenced, NotFound
@@ -82,6 +83,7 @@ class Leader:
         self._written: datetime | None = None
         self.unsettled = False  # whether the router has still to confirm something
         self.failing: Mapping[int, str] = {}
+        self.standing: Standing | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ class Leader:
         self._tell(look)
         self._apply(look, current if state is not None and not state.phase.ended else None)
         self._tell(look)
+        self.standing = standing(look.specs, look.states)
         return bool(look.open())
 
     # Observe
@@ -132,7 +135,9 @@ class Leader:
         states = rollouts.states()
         later = max((state.epoch for state in states.values() if state is not None), default=0)
         if later > self.epoch:
-            raise Fenced(f"rollouts of {self._model.name} are led by another process (epoch {later}; here {self.epoch})")
+            raise Fenced(
+                f"rollouts of {self._model.name} are led by another process (epoch {later}; here {self.epoch})"
+            )
         seen = self._traffic.seen()
         self.failing = seen.failing
         return Look(manifests, specs, states, seen, self._wall())

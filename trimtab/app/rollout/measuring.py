@@ -30,8 +30,9 @@ LATE = timedelta(minutes=2)  # mirrored requests are put into the log so long af
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Where reading goes on: in the router's log of answers, and in the prediction log."""
+    """Where reading goes on: in the router's log of answers (`first`: where it began), and in the prediction log."""
 
+    first: str = ""
     router: str = ""
     log: Position = field(default_factory=dict)
 
@@ -40,7 +41,7 @@ class Reached:
         return cls(**json.loads(state.position)) if state.position else cls()
 
     def __str__(self) -> str:
-        return json.dumps({"router": self.router, "log": self.log}, sort_keys=True)
+        return json.dumps({"first": self.first, "router": self.router, "log": self.log}, sort_keys=True)
 
 
 def evidence_of(state: RolloutState) -> Evidence:
@@ -75,7 +76,7 @@ class Measuring:
     def begin(self, spec: RolloutSpec, state: RolloutState) -> RolloutState:
         """The state of a rollout that begins now: what was answered before says nothing of it."""
         _, router = self._traffic.answers("")
-        return with_evidence(state, evidences.begin(spec), Reached(router))
+        return with_evidence(state, evidences.begin(spec), Reached(router, router))
 
     def measure(self, spec: RolloutSpec, state: RolloutState, seen: ServingSeen, now: datetime) -> RolloutState:
         """

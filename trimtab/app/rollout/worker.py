@@ -10,9 +10,19 @@ import logging
 import threading
 from collections.abc import Callable
 
+from trimtab.adapters.state import State
+from trimtab.adapters.state.state import wall_clock
 from trimtab.app.rollout.leader import Leader
+from trimtab.app.rollout.losses import from_the_log
+from trimtab.app.rollout.measuring import Measuring
+from trimtab.app.rollout.replaying import Replaying
+from trimtab.app.rollout.standing import Standing
+from trimtab.app.rollout.telling import Telling
+from trimtab.app.rollout.watched import Watched
 from trimtab.app.tenure import Tenure
 from trimtab.core.errors import Conflict, Fenced, TrimtabError, Unavailable
+from trimtab.core.ports import Clock, TrafficSplit
+from trimtab.core.spec.model import ContinuousModel
 
 UNSETTLED_SECONDS = 0.1  # between looks while the router has still to confirm
 LEADING_SECONDS = 1.0  # while a rollout goes on
@@ -20,6 +30,24 @@ IDLE_SECONDS = 2.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # after something did not work; the last one repeats
 STOP_SECONDS = 30.0
 log = logging.getLogger("trimtab.rollout")
+
+
+def rollout_worker(
+    state: State,
+    model: ContinuousModel,
+    traffic: TrafficSplit,
+    clock: Clock,
+    tenure: Tenure,
+    tell: Callable[[str], None],
+    trusted_types: tuple[str, ...] = (),
+    spec_folder: str = "",
+) -> RolloutWorker:
+    """The thread for one model, with everything that it leads by."""
+    split = Watched(traffic)
+    replaying = Replaying(from_the_log(state, model, split, clock, trusted_types, spec_folder))
+    measuring = Measuring(state, split, replaying)
+    leader = Leader(state, model, split, measuring, Telling(state.journal, clock.now), wall_clock)
+    return RolloutWorker(leader, tenure, tell)
 
 
 class RolloutWorker:
@@ -54,6 +82,11 @@ class RolloutWorker:
     def wake(self) -> None:
         """Something may have been asked: look now."""
         self._bell.set()
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the rollout stood at the last look."""
+        return self._leader.standing
 
     @property
     def problems(self) -> tuple[str, ...]:

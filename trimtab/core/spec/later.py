@@ -26,12 +26,6 @@ class Later:
 
 LATER = (
     Later(
-        ("spec", "data", "labels", "dependOnPrediction"),
-        lambda spec: spec.data.labels.depend_on_prediction,
-        "judging by weighted traffic",
-        "leave it out",
-    ),
-    Later(
         ("spec", "triggers", "performance"),
         lambda spec: spec.triggers.performance is not None,
         "training because the champion became worse",
@@ -48,12 +42,6 @@ LATER = (
         lambda spec: spec.training.mode != "offline",
         "learning on from the champion",
         "write mode: offline",
-    ),
-    Later(
-        ("spec", "rollout", "strategy"),
-        lambda spec: spec.rollout.strategy != "immediate",
-        "putting a challenger under traffic",
-        "write strategy: immediate and no steps",
     ),
     Later(
         ("spec", "alerts"),
