@@ -15,6 +15,7 @@ PRIOR = np.outer([1, 3, 2, 1], [1, 3, 1.5, 1]).ravel()
 SIZE = len(PRIOR)
 WEIGHTS = PRIOR / PRIOR.sum()
 LARGEST_MARGIN = 0.99
+EDGE = 1e-9  # rates stay so far from 0 and 1
 LARGEST_LOSS = 0.999  # of the wealth, by a single unit: a bet that can lose all of it never recovers
 
 
@@ -49,8 +50,8 @@ def nearest(champion: Floats, challenger: Floats, share: float, margin: float) -
     It lies on the edge p_b = p_a + margin and minimises (1 - share) kl(q_a, p_a) + share kl(q_b, p_b), whose slope in
     p rises, so that halving the interval finds it.
     """
-    low = np.full(len(champion), max(margin, 0.0))
-    high = np.full(len(champion), min(1.0, 1.0 + margin))
+    low = np.full(len(champion), max(margin, 0.0) + EDGE)
+    high = np.full(len(champion), min(1.0, 1.0 + margin) - EDGE)
     for _ in range(60):
         b = (low + high) / 2
         a = b - margin

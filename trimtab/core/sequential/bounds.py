@@ -20,7 +20,7 @@ from trimtab.core.sequential.mixing import Floats, log_mean
 
 STAKES = np.array([0.003, 0.01, 0.03, 0.1, 0.3, 0.9])  # of what a value can cost; small ones for long streams
 WEIGHTS = np.full(len(STAKES), 1 / len(STAKES))
-HALVINGS = 40  # of the interval: 1e-12
+HALVINGS = 30  # of the interval: 1e-9
 CHUNK = 100_000  # values at a time: bounds memory
 
 

@@ -23,7 +23,8 @@ def log_mean(logs: Floats, weights: Floats) -> Floats:
     True
     """
     highest = np.maximum(logs.max(axis=-1), -1e300)
-    shifted: Floats = np.exp(logs - highest[..., None]) @ weights
+    # Not by a matrix product, whose last bits hang on how many rows there are.
+    shifted: Floats = (np.exp(logs - highest[..., None]) * weights).sum(axis=-1)
     with np.errstate(divide="ignore"):
         mixed: Floats = highest + np.log(shifted)
     return mixed

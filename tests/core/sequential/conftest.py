@@ -1,0 +1,45 @@
+"""Simulated rollouts, many at once: the highest log e-value of each, looked at after every unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trimtab.core.sequential import betting
+from trimtab.core.sequential.alternatives import SIZE, WEIGHTS
+from trimtab.core.sequential.mixing import log_mean
+from trimtab.core.sequential.two_streams import log_steps
+
+Floats = NDArray[np.float64]
+AT_ONCE = 200  # repetitions: bounds memory
+
+
+def two_streams(challenger: NDArray[np.bool_], values: Floats, shares: Floats, margin: float) -> Floats:
+    """Log e-value after each unit; arguments of shape (repetitions, units)."""
+    found = np.empty(challenger.shape)
+    for start in range(0, len(challenger), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        arms = challenger[part]
+        steps = log_steps(arms.ravel(), values[part].ravel(), shares[part].ravel(), margin)
+        found[part] = log_mean(np.cumsum(steps.reshape(*arms.shape, SIZE), axis=1), WEIGHTS)
+    return found
+
+
+def pairs(differences: Floats, margin: float) -> Floats:
+    """Log e-value after each pair; differences of shape (repetitions, pairs)."""
+    relative = (differences - margin) / max(1 + margin, betting.LEAST_SPAN)
+    steps = np.log1p(relative[..., None] * betting.STAKES)
+    return log_mean(np.cumsum(steps, axis=1), betting.WEIGHTS)
+
+
+@pytest.fixture(scope="session")
+def two_streams_paths() -> Callable[..., Floats]:
+    return two_streams
+
+
+@pytest.fixture(scope="session")
+def paired_paths() -> Callable[..., Floats]:
+    return pairs

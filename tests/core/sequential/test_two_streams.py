@@ -1,0 +1,134 @@
+"""The two-stream test: each bet is an e-variable for the whole null, and updating is the same in any portions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from trimtab.core.sequential.alternatives import SIZE, WEIGHTS, bets, nearest
+from trimtab.core.sequential.two_streams import TwoStreams, log_steps, update
+
+rates = st.floats(0, 1)
+shares = st.floats(0.001, 0.999)
+margins = st.floats(-1, 1)
+
+
+@given(champion=rates, challenger=rates, share=shares, margin=margins)
+def test_no_bet_gains_in_expectation_wherever_the_null_holds(
+    champion: float, challenger: float, share: float, margin: float
+) -> None:
+    challenger = min(challenger, champion + margin)  # the null
+    if challenger < 0:
+        return
+    arms, values = np.array([True, True, False, False]), np.array([1.0, 0.0, 1.0, 0.0])
+    factors = np.exp(log_steps(arms, values, np.full(4, share), margin))
+    chances = np.array(
+        [share * challenger, share * (1 - challenger), (1 - share) * champion, (1 - share) * (1 - champion)]
+    )
+    assert (factors > 0).all()
+    assert (chances @ factors <= 1 + 1e-9).all()
+
+
+@given(value=rates, share=shares, margin=margins, arm=st.booleans())
+def test_a_value_between_0_and_1_counts_as_the_mean_of_its_outcomes(
+    value: float, share: float, margin: float, arm: bool
+) -> None:
+    steps = log_steps(np.array([arm] * 3), np.array([0.0, value, 1.0]), np.full(3, share), margin)
+    none, part, whole = np.exp(steps)
+    assert part == pytest.approx((1 - value) * none + value * whole, abs=1e-9)
+
+
+units = st.integers(1, 60)
+
+
+@given(
+    data=st.data(),
+    count=units,
+    margin=st.floats(-0.5, 0.5),
+)
+def test_portions_give_the_same_bits_as_all_at_once(data: st.DataObject, count: int, margin: float) -> None:
+    arms = data.draw(hnp.arrays(np.bool_, count))
+    values = data.draw(hnp.arrays(np.float64, count, elements=rates))
+    share = data.draw(hnp.arrays(np.float64, count, elements=rates))
+    cut = data.draw(st.integers(0, count))
+    whole = update(TwoStreams(margin=margin), arms, values, share)
+    first = update(TwoStreams(margin=margin), arms[:cut], values[:cut], share[:cut])
+    again = TwoStreams.from_json(first.to_json())
+    assert update(again, arms[cut:], values[cut:], share[cut:]) == whole
+
+
+def test_portions_give_the_same_bits_across_the_chunks_of_a_long_update() -> None:
+    rng = np.random.default_rng(5)
+    arms, values, share = rng.random(45_000) < 0.1, (rng.random(45_000) < 0.02).astype(float), np.full(45_000, 0.1)
+    whole = update(TwoStreams(margin=0.01), arms, values, share)
+    first = update(TwoStreams(margin=0.01), arms[:17_001], values[:17_001], share[:17_001])
+    assert update(first, arms[17_001:], values[17_001:], share[17_001:]) == whole
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_requests_that_only_one_variant_can_answer_are_counted_and_prove_nothing(share: float) -> None:
+    streams = update(TwoStreams(margin=0.01), np.full(500, share == 1), np.ones(500), np.full(500, share))
+    assert streams.champion_units + streams.challenger_units == 500
+    assert streams.log_e == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("value", "share"), [(1.5, 0.5), (float("nan"), 0.5), (0.5, -0.1), (0.5, float("nan"))])
+def test_values_and_shares_outside_their_range_are_refused(value: float, share: float) -> None:
+    with pytest.raises(ValueError, match=r"lies in \[0, 1\]"):
+        update(TwoStreams(margin=0.01), np.array([True]), np.array([value]), np.array([share]))
+
+
+def test_wealth_neither_overflows_nor_dies_in_a_million_requests() -> None:
+    arms = np.tile([True, False], 100_000)
+    share = np.full(len(arms), 0.5)
+    streams = TwoStreams(margin=0.01)
+    for _ in range(5):
+        streams = update(streams, arms, arms.astype(float), share)  # every challenger's request fails
+    assert np.isfinite(streams.log_e)
+    assert streams.log_e > 100_000
+    lost = streams
+    for _ in range(5):
+        lost = update(lost, arms, (~arms).astype(float), share)  # now every champion's
+    assert np.isfinite(lost.log_e)
+    assert lost.peak == streams.peak
+    assert TwoStreams.from_json(lost.to_json()) == lost
+
+
+def test_the_state_stays_small_however_long_it_runs() -> None:
+    rng = np.random.default_rng(1)
+    streams = update(
+        TwoStreams(margin=0.01), rng.random(50_000) < 0.1, rng.random(50_000).round(), np.full(50_000, 0.1)
+    )
+    assert len(streams.to_json()) < 1000
+
+
+@given(champion=st.floats(0.001, 0.5), excess=st.floats(0.001, 0.99), share=shares, margin=st.floats(-0.4, 0.4))
+@settings(max_examples=60)
+def test_the_nearest_point_of_the_null_has_the_least_divergence(
+    champion: float, excess: float, share: float, margin: float
+) -> None:
+    edge = max(champion + margin, 0.0)
+    challenger = edge + (1 - edge) * excess
+    low, high = max(margin, 0.0), min(1.0, 1.0 + margin)
+    found = float(nearest(np.array([champion]), np.array([challenger]), share, margin)[0])
+
+    def divergence(p: float) -> float:
+        return (1 - share) * _kl(champion, p - margin) + share * _kl(challenger, p)
+
+    for p in np.linspace(low, high, 401)[1:-1]:
+        assert divergence(found) <= divergence(float(p)) + 1e-9
+
+
+def _kl(q: float, p: float) -> float:
+    q, p = float(np.clip(q, 1e-12, 1 - 1e-12)), float(np.clip(p, 1e-12, 1 - 1e-12))
+    return q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
+
+
+def test_the_alternatives_share_the_wealth_they_begin_with() -> None:
+    assert len(WEIGHTS) == SIZE
+    assert pytest.approx(1.0) == WEIGHTS.sum()
+    centre, stake = bets(0.1, 0.01)
+    assert ((centre > 0.01) & (centre < 1) & (stake > 0)).all()
