@@ -22,7 +22,7 @@ FOLDER = Path(os.environ["STAND_IN_FOLDER"])
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body in one packet
-    timeout = 10
+    timeout = 60
 
     def log_message(self, *words: object) -> None:
         pass

@@ -171,7 +171,7 @@ def read_all(
         Invalid: If the position is none.
     """
     begins = _split(position)
-    since = float(begins.get(SINCE, "0"))
+    since = _seconds(begins.get(SINCE, "0"))
     read = {name: log.read(begins.get(name, "1:0"), limit, since) for name, log in logs.items()}
     at = {**{name: begins.get(name, "1:0") for name in logs}, SINCE: f"{since:.6f}"}
     streams = ([(entry.done, name, index) for index, entry in enumerate(read[name][0])] for name in logs)
@@ -232,8 +232,18 @@ def _parse(position: str) -> tuple[int, int]:
     return int(number), int(offset)
 
 
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise Invalid(f"found {text!r} as the time in a position, needed seconds", "leave the position empty") from None
+
+
 def _split(position: str) -> dict[str, str]:
-    return {name: place for name, _, place in (part.partition("=") for part in position.split(","))}
+    parts = [part.partition("=") for part in position.split(",")]
+    if not all(equals for _, equals, _ in parts):
+        raise Invalid(f"found {position!r} as a position, needed NAME=NUMBER:BYTES by comma", "leave it empty")
+    return {name: place for name, _, place in parts}
 
 
 def _join(positions: Mapping[str, str]) -> str:

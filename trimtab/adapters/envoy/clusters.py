@@ -16,8 +16,8 @@ from trimtab.core.ports import Serving
 
 TYPES = "type.googleapis.com/envoy"
 CONNECT_SECONDS = 1.0
-# Below the model server's keep-alive: else a request may meet a connection that is just being closed.
-IDLE_SECONDS = 1.0
+# Below the model server's 120 s: else a request may meet a connection that is just being closed.
+IDLE_SECONDS = 30.0
 FAILURES = (500, 502, 503, 504)
 NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 ANSWERED_WITH_FAILURE = f"{NEVER_SENT},retriable-status-codes"

@@ -114,7 +114,7 @@ def _gateway(folder: Path) -> Iterator[Check]:
 def _serving(folder: Path) -> Iterator[Check]:
     python = serving_python()
     if python is None:
-        hint = "`make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names the interpreter of another one"
+        hint = "`make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names another one's interpreter"
         yield Check("serving", "warn", "no serving environment: the gateway answers 503", hint)
         return
     words = "import seldon_core, trimtab, sklearn; print(seldon_core.__version__, sklearn.__version__)"
@@ -123,11 +123,12 @@ def _serving(folder: Path) -> Iterator[Check]:
         seldon, sklearn = told.split()[-2:]
         yield Check("serving", "ok", f"seldon-core {seldon}, scikit-learn {sklearn} ({python})")
     except (OSError, subprocess.SubprocessError, ValueError) as error:
+        again = "make it again: `rm -r .venv-serving; make .venv-serving/serving.done`"
         yield Check(
             "serving",
             "fail",
             f"{python} cannot serve: {error}",
-            "make it again: `rm -r .venv-serving; make .venv-serving/serving.done`",
+            again,
         )
 
 

@@ -170,7 +170,7 @@ class Platform:
         if self._serving and environments.serving_python() is None:
             raise Invalid(
                 "found no serving environment, and this platform is to serve",
-                "`make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names the interpreter of another one",
+                "`make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names another one's interpreter",
             )
         return self._serving is not False
 

@@ -32,7 +32,7 @@ NO_CHAMPION = (
 STARTING = "v{version} of {model} is starting\nhint: ask again in a few seconds"
 NO_ENVIRONMENT = (
     "there is no serving environment on this machine, so no version of {model} serves\n"
-    "hint: make it with `make .venv-serving/serving.done`, or name its interpreter in TRIMTAB_SERVING_PYTHON, and start again"
+    "hint: `make .venv-serving/serving.done` makes it; TRIMTAB_SERVING_PYTHON names the interpreter of another one"
 )
 log = logging.getLogger("trimtab.traffic")
 
