@@ -421,3 +421,21 @@ def test_data_to_be_fixed_holds_drift_and_performance_up_too() -> None:
 
     assert isinstance(verdict, Wait)
     assert "the data has to be fixed" in verdict.reason
+
+
+def test_a_rollout_that_carries_weight_is_waited_for_by_every_trigger() -> None:
+    busy = "rollout flights-v7 carries 25 % of the traffic (Canary)"
+    by_upload = decide(ON_UPLOAD, observed(arrivals=(arrival(),), rollout=busy), NOW)
+    by_hand = decide(ON_UPLOAD, observed(requests=("a",), rollout=busy), NOW)
+
+    assert by_upload == Wait(None, f"upload: {busy}")
+    assert by_hand == Wait(None, f"onDemand: {busy}")
+
+
+def test_after_a_rollback_the_next_run_backs_off_as_after_a_rejection() -> None:
+    back = run(outcome="rolledBack", ended=NOW - timedelta(minutes=1))
+
+    verdict = decide(ON_UPLOAD, observed(runs=(back,), arrivals=(arrival(),)), NOW)
+
+    assert isinstance(verdict, Wait)
+    assert "the last run came to nothing" in verdict.reason

@@ -21,9 +21,12 @@ from trimtab.app.clocks import WallClock
 from trimtab.app.execution import Executor
 from trimtab.app.intake import Intake
 from trimtab.app.status import Held, Seen, Status, status_of
+from trimtab.core.monitor.alarm import halved
+from trimtab.core.monitor.findings import Findings
 from trimtab.core.observation import observe, serving_since
 from trimtab.core.ports import Buckets, Clock, RunPhase
 from trimtab.core.records import Claim, Decision, Manifest, ModelVersion, Outcome, run_key
+from trimtab.core.rollout.setbacks import carrying, taken_back
 from trimtab.core.spec.digests import training_digest
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.core.trigger import decide
@@ -47,6 +50,7 @@ class Controller:
     chronicle: Chronicle
     requests: Requests
     spec_folder: str = ""
+    findings: Callable[[], Findings | None] = lambda: None  # the monitor's newest
 
     def __post_init__(self) -> None:
         self._policy = Policy(self.model.name, self.model.spec.triggers, self.model.spec.suspend)
@@ -104,6 +108,8 @@ class Controller:
         self.chronicle.intakes(self.intake.entries(), self.intake.outcomes)
         self.chronicle.decisions(decisions, results)
         self.chronicle.promotions(manifests)
+        if self._policy.triggers.drift is not None:
+            self.chronicle.drift(observed.drift)
         if started is not None:
             decisions.append(started)
             self.chronicle.decisions([started], {})
@@ -158,6 +164,9 @@ class Controller:
     ) -> Observed:
         if open_decision is not None:  # its run may have an outcome, and still not have ended
             results = {number: result for number, result in results.items() if number != open_decision.number}
+        specs, states = self.state.rollouts.all(), self.state.rollouts.states()
+        drift, findings = self._policy.triggers.drift, self.findings()
+        number = champion.number if champion else None
         return observe(
             entries=self.intake.current(),
             outcomes=self.intake.outcomes,
@@ -169,8 +178,13 @@ class Controller:
             maturity=self.model.spec.data.labels.maturity,
             wall=self.wall(),
             wall_is_policy=isinstance(self.clock, WallClock),
-            drift=self._policy.triggers.drift,
+            # Where requests are watched too, each of the two has half of the accepted alarms.
+            drift=halved(drift) if findings and findings.inputs else drift,
             champion_since=serving_since(manifests),
+            asked=findings.drifted(number) if findings else (),
+            worse=findings.worse(number) if findings else None,
+            taken_back=taken_back(specs, states, manifests, self.state.registry.versions()),
+            rollout=carrying(specs, states),
         )
 
     def _start(self, verdict: StartRun, observed: Observed, number: int) -> Decision:

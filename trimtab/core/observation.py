@@ -10,6 +10,7 @@ from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, Manifest,
 from trimtab.core.spec.policy import DriftTrigger
 from trimtab.core.triggering import Arrival, Observed, Run, Sign
 
+ROLLED_BACK = "rolledBack"  # in place of a run's own outcome, once its version was
 GONE = "gone"  # kind of an outcome: the object was deleted or replaced before its turn came
 
 
@@ -29,6 +30,8 @@ def observe(
     champion_since: datetime | None = None,
     asked: Sequence[Sign] = (),
     worse: Sign | None = None,
+    taken_back: Mapping[str, datetime] | None = None,
+    rollout: str = "",
 ) -> Observed:
     """
     Args:
@@ -47,6 +50,8 @@ def observe(
         champion_since: Wall clock: reports of before compare with what an earlier champion learned.
         asked: Drift that the monitor sees in what the model is asked.
         worse: What the monitor proves of the champion's performance.
+        taken_back: When a run's version was rolled back, on the wall clock, by run key.
+        rollout: The rollout that carries weight just now, in words.
     """
     current = in_order(newest_by_key(entries))
     offered = {entry for decision in decisions for entry in decision.entries}
@@ -58,7 +63,8 @@ def observe(
         arrivals=tuple(_arrival(e, outcomes[e.id], maturity) for e in ingested if e.id not in offered),
         arriving=tuple(e.recorded_at for e in current if e.id not in outcomes),
         runs=tuple(
-            _run(d, results.get(d.number), wall_is_policy) for d in sorted(decisions, key=lambda each: each.number)
+            _run(d, results.get(d.number), (taken_back or {}).get(d.run_key), wall_is_policy)
+            for d in sorted(decisions, key=lambda each: each.number)
         ),
         requests=tuple(sorted(set(requests) - answered(decisions))),
         # A file that repeats one which is gone since stands for it: its rows are in the dataset.
@@ -69,6 +75,7 @@ def observe(
         drift=(*_drifted(current, outcomes, offered | used, drift, champion_since), *asked),
         performance=worse,
         spent=used,
+        rollout=rollout,
         fix_data=_fix_data(current, outcomes),
     )
 
@@ -167,15 +174,17 @@ def _arrival(entry: LedgerEntry, outcome: IntakeOutcome, maturity: timedelta) ->
     )
 
 
-def _run(decision: Decision, result: Outcome | None, wall_is_policy: bool) -> Run:
+def _run(decision: Decision, result: Outcome | None, taken_back: datetime | None, wall_is_policy: bool) -> Run:
     ended = None if result is None else result.recorded_at if wall_is_policy else result.decided_at
+    if ended is not None and taken_back is not None and wall_is_policy:
+        ended = max(ended, taken_back)
     return Run(
         number=decision.number,
         reason=decision.reason,
         training_digest=decision.training_digest,
         started=decision.decided_at,
         ended=ended,
-        outcome=result.state if result else "",
+        outcome="" if result is None else ROLLED_BACK if taken_back is not None else result.state,
         training_seconds=result.training_seconds if result else 0.0,
     )
 

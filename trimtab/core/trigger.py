@@ -38,8 +38,8 @@ def decide(policy: Policy, observed: Observed, now: datetime) -> Verdict:
         now: The policy clock.
 
     Returns:
-        StartRun only if no other run goes on, the budget allows it and, unless somebody asked for it, no cooldown,
-        back-off or fixData verdict stands against it.
+        StartRun only if no other run goes on, no rollout carries weight, the budget allows it and, unless somebody
+        asked for it, no cooldown, back-off or fixData verdict stands against it.
     """
     if policy.suspend:
         return Ignore("spec.suspend is true: nothing is triggered")
@@ -54,6 +54,9 @@ def decide(policy: Policy, observed: Observed, now: datetime) -> Verdict:
     if not fires:
         waits = [found for found in said if isinstance(found, Wait)]
         return _soonest(waits) if waits else Ignore(_nothing(policy))
+    if observed.rollout:
+        # A candidate is judged beside the champion, and whoever that will be is being found out just now.
+        return Wait(None, f"{fires[0].reason}: {observed.rollout}")
     asked = fires[0].reason == "onDemand"
     held = None if asked else held_back(policy, observed, now)
     held = held or over_budget(policy.triggers.budget, observed.runs, now)

@@ -77,6 +77,7 @@ class Observed:
     drift: tuple[Sign, ...] = ()  # of uploads, and of what the model is asked
     performance: Sign | None = None
     spent: frozenset[str] = frozenset()  # ids of the evidence that runs were started on
+    rollout: str = ""  # the rollout that answers users with its challenger; empty while none does
     fix_data: str = ""  # why the newest report says that the data has to be fixed; empty when it does not
 
 
