@@ -11,6 +11,7 @@ from trimtab.adapters.models import Champion, predict_rows
 from trimtab.core.errors import Invalid
 from trimtab.core.evaluation import Evaluation, Holdout, Rival, evaluate
 from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.spec.model import Evaluation as Policy
 from trimtab.core.window import TrainingWindow
 
 
@@ -45,10 +46,18 @@ def judge(
         holdout,
         predict_rows(candidate, held_out, data),
         None if champion is None else _rival(champion, held_out, model),
-        policy,
+        _with_watched(model),
         immediate=model.spec.rollout.strategy == "immediate",
         seed=model.spec.training.seed,
     )
+
+
+def _with_watched(model: ContinuousModel) -> Policy:
+    """The evaluation's policy; the metric that the performance trigger watches is computed too, to drop from."""
+    policy, watched = model.spec.evaluation, model.spec.triggers.performance
+    if watched is None or watched.metric in policy.reported:
+        return policy
+    return policy.model_copy(update={"metrics": (*policy.reported, watched.metric)})
 
 
 def _rival(champion: Champion, rows: pl.DataFrame, model: ContinuousModel) -> Rival:

@@ -15,7 +15,7 @@ from trimtab.adapters.state import State
 from trimtab.core.observation import in_order
 from trimtab.core.ports import Clock
 from trimtab.core.records import Decision, IntakeOutcome, LedgerEntry, Manifest, Outcome
-from trimtab.core.triggering import Ignore, StartRun, Verdict, Wait
+from trimtab.core.triggering import Ignore, Sign, StartRun, Verdict, Wait
 from trimtab.core.wording import counted
 
 HELD_BACK = frozenset({"waiting", "ignored"})
@@ -96,6 +96,11 @@ class Chronicle:
         if isinstance(verdict, Wait) and verdict.until is not None:
             evidence = {"until": verdict.until.isoformat(), "clock": verdict.clock}
         self._tell(f"wait/{len(self._told)}/{now.isoformat()}", kind, verdict.reason, evidence, now)
+
+    def drift(self, signs: Iterable[Sign]) -> None:
+        """Alarms of drift, each once: a row of batches that goes on is the same alarm."""
+        for sign in signs:
+            self.alert(f"drift/{sign.ids[0]}", sign.sentence, sign.figures)
 
     def alert(self, name: str, summary: str, evidence: Mapping[str, Any] | None = None) -> None:
         """Something that a person should look at; told once a name."""

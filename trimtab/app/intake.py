@@ -12,7 +12,7 @@ import errno
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
@@ -68,6 +68,7 @@ class Intake:
         self._retried: set[str] = set()  # those of them that were looked at again
         self._stumbles: Counter[str] = Counter()  # by entry: how often taking it in did not work
         self._lock = threading.Lock()
+        self.on_taken: Callable[[], None] = lambda: None  # is called after each file, by the worker
 
     # What is known
 
@@ -185,6 +186,7 @@ class Intake:
             self._returned.remove(entry.id)
             self._retried.add(entry.id)
         self._advance(outcome)
+        self.on_taken()
         return entry, outcome
 
     def _take_in(self, entry: LedgerEntry) -> IntakeOutcome:

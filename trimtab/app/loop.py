@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from trimtab.adapters.environment import Environment
 from trimtab.adapters.requests import Requests
 from trimtab.adapters.state import State
+from trimtab.app.alerting import Alerting
 from trimtab.app.chronicle import Chronicle
 from trimtab.app.clocks import WallClock, clock_of
 from trimtab.app.controller import Controller
@@ -26,6 +27,7 @@ from trimtab.app.execution import Executor
 from trimtab.app.intake import Intake
 from trimtab.app.labels import Labels
 from trimtab.app.listener import Listener
+from trimtab.app.monitor import Monitor
 from trimtab.app.rollout.standing import next_move
 from trimtab.app.rollout.worker import RolloutWorker, rollout_worker
 from trimtab.app.status import Status
@@ -55,9 +57,10 @@ class Loop:
             so give one only where nothing else can run under it.
         tell: Is told of what goes wrong and comes right again, in one line.
         traffic: Who serves the model's versions; None where nothing does.
+        load_addresses: Of the model servers' own metrics, by version.
 
     Raises:
-        Invalid: If the spec uses a field whose behaviour comes later.
+        Invalid: If the spec uses a field whose behaviour comes later, or names an alert's address that is not there.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Loop:
         owner: str = "",
         tell: Callable[[str], None] = log.warning,
         traffic: TrafficSplit | None = None,
+        load_addresses: Callable[[], Mapping[int, str]] = dict,
     ) -> None:
         refuse_later(model)
         self.model_name = model.name
@@ -109,6 +113,13 @@ class Loop:
         if traffic is not None:
             trust = (environment.trusted_types, folder)
             self._rollouts = rollout_worker(state, model, traffic, clock, self._worker.tenure, tell, *trust)
+        tenure = self._worker.tenure
+        self.monitor = Monitor(
+            state, model, clock, self._intake, lambda: tenure.held, self.wake, traffic, load_addresses
+        )
+        self._controller.findings = lambda: self.monitor.findings
+        self._intake.on_taken = self.monitor.wake
+        self._alerting = Alerting(state, model, lambda: tenure.held)
         self._labels = Labels(state, buckets, model, clock, owner, listing_seconds, tell)
         self._listener = Listener(self, environment.token, host, port)
 
@@ -129,6 +140,8 @@ class Loop:
         if self._rollouts is not None:
             self._rollouts.start()
         self._labels.start()
+        self.monitor.start()
+        self._alerting.start()
         return port
 
     def stop(self) -> None:
@@ -140,16 +153,24 @@ class Loop:
         self._labels.stop()
         if self._rollouts is not None:
             self._rollouts.stop()
+        self.monitor.stop()
+        self._alerting.stop()
         self._worker.stop()
 
     def snapshot(self) -> Status:
         """How the model stood when worker and rollouts last looked; costs nothing."""
         status, rollouts = self._worker.status, self._rollouts
+        status = replace(status, problems=(*status.problems, *self._beside)) if self._beside else status
         if rollouts is None:
             return status
         found = rollouts.standing
         move = status.next_move or next_move(self.model_name, found)
         return replace(status, rollout=found, next_move=move, problems=(*status.problems, *rollouts.problems))
+
+    @property
+    def _beside(self) -> tuple[str, ...]:
+        """What does not work beside the worker: measuring, and telling people."""
+        return (*filter(None, (self.monitor.problem,)), *self._alerting.problems)
 
     def wake(self) -> None:
         """Something may have come: look now."""

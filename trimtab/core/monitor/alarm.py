@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from trimtab.core.spec.policy import DriftTrigger
+
 YEAR = timedelta(days=365.25)
 COARSEST = 0.2  # one in five says nothing, however many alarms are accepted: fewer than four references never alarm
 ROUNDING = 5e-5  # reports hold p with four digits
@@ -107,6 +109,13 @@ def batches_a_year(times: Sequence[datetime]) -> float | None:
     if len(ordered) < 2:
         return None
     return (len(ordered) - 1) * (YEAR / (ordered[-1] - ordered[0]))
+
+
+def halved(trigger: DriftTrigger | None) -> DriftTrigger | None:
+    """Each detector's share of the accepted alarms, where uploads and requests are both watched."""
+    if trigger is None:
+        return None
+    return trigger.model_copy(update={"false_alarms_per_year": trigger.false_alarms_per_year / 2})
 
 
 def _sentence(row: Sequence[Batch], false_alarms_per_year: float) -> str:

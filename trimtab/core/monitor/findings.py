@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-
-from pydantic import Field
 
 from trimtab.core.monitor.answers import AnswerWindow
 from trimtab.core.monitor.bands import Anomaly
@@ -45,7 +42,6 @@ class Findings(Record):
     load: tuple[Load, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     position: str = ""
-    log_position: Mapping[str, int] = Field(default_factory=dict)
     nonce: str = ""
 
     def worse(self, champion: int | None) -> Sign | None:

@@ -26,12 +26,6 @@ class Later:
 
 LATER = (
     Later(
-        ("spec", "triggers", "performance"),
-        lambda spec: spec.triggers.performance is not None,
-        "training because the champion became worse",
-        "leave it out; the champion is judged on every upload all the same",
-    ),
-    Later(
         ("spec", "window", "strategy"),
         lambda spec: spec.window.strategy in ("dynamic", "representative"),
         "choosing the window by itself",
@@ -42,12 +36,6 @@ LATER = (
         lambda spec: spec.training.mode != "offline",
         "learning on from the champion",
         "write mode: offline",
-    ),
-    Later(
-        ("spec", "alerts"),
-        lambda spec: bool(spec.alerts),
-        "sending alerts",
-        "leave it out; `trimtab status` and `trimtab history` show the same events",
     ),
 )
 
