@@ -126,7 +126,7 @@ def evaluate(
         theirs, ours, y = other.rows(fresh), candidate.rows(fresh), holdout.y[fresh]
         paired = blocks if fresh.all() else blocks.rows(fresh, seed)
         # A former estimator may have given no scores: then only what it gives is compared.
-        shared = [name for name in names if _gives(name, theirs)]
+        shared = [name for name in names if gives(name, theirs)]
         beside = {name: interval(name, y, theirs, paired, policy.confidence) for name in shared}
         gained = {name: difference(name, y, ours, theirs, paired, policy.confidence) for name in shared}
     judged_against = rival.version if rival and rival.prediction is not None else None
@@ -208,7 +208,7 @@ def _by_slice(
             own = interval(policy.primary, y, ours, part, policy.confidence)
             theirs = gained = None
             both = keep if fresh is None else keep & fresh
-            if other is not None and both.any() and _gives(policy.primary, other):
+            if other is not None and both.any() and gives(policy.primary, other):
                 paired = blocks.rows(both, seed)
                 rows = (policy.primary, holdout.y[both])
                 theirs = interval(*rows, other.rows(both), paired, policy.confidence)
@@ -226,7 +226,8 @@ def _by_slice(
     return tuple(results)
 
 
-def _gives(name: str, prediction: Prediction) -> bool:
+def gives(name: str, prediction: Prediction) -> bool:
+    """Whether a prediction has what a metric needs: labels, scores, or probabilities."""
     metric = METRICS[name]
     if metric.needs == "label":
         return True
@@ -234,7 +235,7 @@ def _gives(name: str, prediction: Prediction) -> bool:
 
 
 def _check_scores(names: Sequence[str], candidate: Prediction) -> None:
-    lacking = [name for name in names if not _gives(name, candidate)]
+    lacking = [name for name in names if not gives(name, candidate)]
     if lacking:
         kind = "probabilities" if candidate.scores is not None else "scores"
         raise Invalid(
