@@ -28,7 +28,8 @@ class PredictionLine(Record):
     seconds: float  # from the request's arrival to its answer, in the model server
     rows: int
     features: dict[str, list[Any]] = Field(default_factory=dict)
-    passed: dict[str, list[Any]] = Field(default_factory=dict)  # key columns and the timestamp, where the request named them
+    # Key columns and the timestamp, where the request named them.
+    passed: dict[str, list[Any]] = Field(default_factory=dict)
     predictions: list[Any] = Field(default_factory=list)  # numbers, or classes
     scores: list[list[float]] | None = None  # probabilities by class, in the schema's order
     unknown: int = 0  # columns that the schema does not know, left out
