@@ -237,6 +237,18 @@ def test_a_field_that_is_read_otherwise_is_named(check, monkeypatch):
     assert re.search(r"read otherwise: heat is -?\d+\.\d+ here and -?\d+\.0 there", problem)
 
 
+def test_a_row_that_training_takes_and_a_request_may_not_hold_is_told_by_its_field(check, monkeypatch):
+    def without(rows: pl.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+        return [row | {"kind": "d"} for row in to_json_rows(rows, columns)]
+
+    monkeypatch.setattr(serving_check, "to_json_rows", without)
+    strict = make()
+    kind = strict.spec.data.columns["kind"].model_copy(update={"on_new": "quarantine"})
+    data = strict.spec.data.model_copy(update={"columns": strict.spec.data.columns | {"kind": kind}})
+    model = strict.model_copy(update={"spec": strict.spec.model_copy(update={"data": data})})
+    assert re.search("it cannot be served: kind: row 0 holds 'd'", check(model).found.problem)
+
+
 def test_a_type_that_the_operator_does_not_trust_is_refused_there_too(check):
     assert "holds types that are not trusted: mine.Mine" in check(make(OWN)).found.problem
 

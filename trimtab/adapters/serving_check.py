@@ -1,6 +1,6 @@
 """
-The check that an artifact passes before it may serve: loaded in the serving environment, it gives the trainer's
-predictions on rows it has not learned, many at once and one alone, and soon enough.
+The check that an artifact passes before it may serve: loaded in the serving environment, sent rows it has not learned
+as a client would send them, it gives the trainer's predictions, many at once and one alone, and soon enough.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from trimtab.adapters.seldon.check import Refused, ServingProcess
 from trimtab.core.errors import Invalid
 from trimtab.core.scoring import Prediction
 from trimtab.core.serving_check import ServingCheck, compare, differing_inputs, percentile_milliseconds
+from trimtab.core.spec.dump import dump
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.serving.encoded import encoded
+from trimtab.serving.predict import Classes
 
 ROWS = 300  # predicted in one request
 SINGLE_ROWS = 100  # predicted alone, and compared too
@@ -90,12 +92,11 @@ class Served:
     ) -> dict[str, Any]:
         data = self.model.spec.data
         classes = tables.classes(data)
-        module = self.model.spec.training.estimator.partition(":")[0]
-        process.ask("load", path=str(artifact), digest=digest, module=module, classes=list(classes))
+        process.ask("load", path=str(artifact), digest=digest, spec=dump(self.model))
         chosen = telling(rows, data, ROWS)
         sent = to_json_rows(chosen, data.features)
-        ours = predict_rows(pipeline, chosen, data)
-        served = _prediction([process.ask("predict", rows=sent)])
+        ours = _answerable(predict_rows(pipeline, chosen, data))
+        served = _prediction([process.ask("predict", rows=sent)], classes)
         difference, largest = compare(ours, served, classes)
         found = {"rows": chosen.height, "largest_difference": largest}
         if difference is not None:
@@ -130,7 +131,7 @@ class Served:
                 best = found["seconds"]
             if limit is None or percentile_milliseconds(best) <= limit:
                 break
-        return _prediction(answers), best
+        return _prediction(answers, tables.classes(self.model.spec.data)), best
 
     def _slow(self, p99: float, requests: int) -> str:
         limit = self.model.spec.evaluation.max_latency_p99_milliseconds
@@ -183,13 +184,20 @@ def started(model: ContinuousModel, spec_folder: str = "", trusted_types: Iterab
         yield Served(model, process)
 
 
-def _prediction(answers: list[dict[str, Any]]) -> Prediction:
-    values = np.concatenate([np.asarray(answer["values"], dtype=np.float64) for answer in answers])
-    first = answers[0]
-    scores = None
-    if first["scores"] is not None:
-        scores = np.concatenate([np.asarray(answer["scores"], dtype=np.float64) for answer in answers])
-    return Prediction(values, scores, first["probability"], first["classes"])
+def _answerable(said: Prediction) -> Prediction:
+    """What an answer holds of a prediction: scores only where they are probabilities."""
+    return said if said.probability else Prediction(said.values, None, False, said.classes)
+
+
+def _prediction(answers: list[dict[str, Any]], classes: Classes) -> Prediction:
+    """Of one answer, or of several put together; a class that the schema does not know is no answer."""
+    said = [value for answer in answers for value in answer["predictions"]]
+    place = {value: float(code) for code, value in enumerate(classes)}
+    values = np.array([place[value] for value in said] if classes else said, dtype=np.float64)
+    if answers[0]["scores"] is None:
+        return Prediction(values, None, False, len(classes))
+    scores = np.array([row for answer in answers for row in answer["scores"]], dtype=np.float64)
+    return Prediction(values, scores, True, len(classes))
 
 
 def _first(columns: dict[str, list[Any]]) -> dict[str, Any]:
