@@ -71,9 +71,8 @@ def _run(folder: Path, fortnights: int, keep: bool, console: Console) -> Summary
     from trimtab.app.cli.backtest import read_spec
     from trimtab.app.demo.examples import example
     from trimtab.app.demo.rivals import Rivals
-    from trimtab.app.demo.stream import Stream
+    from trimtab.app.demo.stage import Stage
     from trimtab.app.demo.year import Year, account
-    from trimtab.app.embedded.platform import Platform
 
     began = time.monotonic()
     source = example("bikeshare")
@@ -81,22 +80,21 @@ def _run(folder: Path, fortnights: int, keep: bool, console: Console) -> Summary
     _clear(folder)
     batches = _uploads(source, model, fortnights)
     files = _write(batches, folder / "uploads")
-    shutil.copyfile(source / "model.yaml", folder / "model.yaml")
+    stage = Stage(source, folder)
     console.print(f"[bold]trimtab demo[/]: {len(batches)} uploads of bicycle rentals through the whole loop\n")
-    _tell(console, "", "starting", "an S3 store, the listener and the loop, on 127.0.0.1")
-    with (
-        Rivals(folder / "model.yaml", files, folder / "backtest.log") as rivals,
-        Platform(folder, folder / "model.yaml", policy_clock="stream") as platform,
-    ):
-        _tell(console, "", "ready", f"uploads go to {model.spec.data.source} at {platform.store.endpoint}")
-        year = Year(Stream(platform), model, lambda when, what, how: _tell(console, when, what, how))
+    _tell(console, "", "starting", "an S3 store, the gateway, the listener and the loop, on 127.0.0.1")
+    with Rivals(source / "model.yaml", files, folder / "backtest.log") as rivals, stage:
+        _tell(console, "", "ready", f"uploads go to {model.spec.data.source} at {stage.platform.store.endpoint}")
+        _tell(console, "", "", f"predictions come from {stage.platform.environment.gateway_url}")
+        year = Year(stage, folder / "uploads", lambda when, what, how: _tell(console, when, what, how))
         year.play(batches)
         _tell(console, "", "comparing", "with simpler policies on the same rows")
         summary = account(year, rivals.result(), fortnights, began, _facts())
     _leave(folder, summary)
     if not keep:
-        shutil.rmtree(platform.folder)
+        shutil.rmtree(stage.platform.folder)
         shutil.rmtree(folder / "uploads")
+        (folder / "troubled.py").unlink()
     return summary
 
 
@@ -138,7 +136,7 @@ def _clear(folder: Path) -> None:
                 launcher.stop(run)
         shutil.rmtree(state)
     shutil.rmtree(folder / "uploads", ignore_errors=True)
-    for name in ("report.html", "summary.json", "model.yaml", "backtest.log"):
+    for name in ("report.html", "summary.json", "model.yaml", "backtest.log", "troubled.py"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -180,6 +178,11 @@ def _end(summary: Summary, folder: Path, console: Console) -> None:
                        f"{calm} of {len(summary.incidents)}"))  # fmt: skip
     console.print(Text(f"\nreport   {folder / 'report.html'}\nfigures  {folder / 'summary.json'}"))
     broken = [f"{promise.promise}: {promise.found}" for promise in summary.promises if not promise.kept]
+    broken += [
+        f"{story.name} {story.title}: {story.phase} by {story.metric}: {story.verdict}"
+        for story in summary.rollouts
+        if not story.kept
+    ]
     broken += [f"{incident.what}: {incident.found}" for incident in summary.incidents if not incident.kept]
     if broken:
         raise PromiseBroken("the demo did not keep its promises\n  " + "\n  ".join(broken), f"see {folder}/report.html")

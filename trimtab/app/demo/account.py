@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimtab.app.report.summary import Event
@@ -53,22 +53,36 @@ def _scores(state: State, primary: str) -> list[BatchScore]:
 
 
 def _runs(state: State) -> list[TrainingRun]:
-    results = state.decisions.outcomes()
-    return [_run(state, decision, results.get(decision.number)) for decision in state.decisions.all()]
+    results, ends = state.decisions.outcomes(), _ends(state)
+    return [_run(state, decision, results.get(decision.number), ends) for decision in state.decisions.all()]
 
 
-def _run(state: State, decision: Decision, result: Outcome | None) -> TrainingRun:
+def _ends(state: State) -> dict[int, tuple[str, str]]:
+    """By version that went through a rollout: how its run ended after all, and why."""
+    states = state.rollouts.states()
+    named = {"Promoted": "champion", "RolledBack": "rolledBack"}
+    return {
+        spec.version: (named.get(found.phase.value, found.phase.value.lower()), found.reason)
+        for spec in state.rollouts.all()
+        if (found := states[spec.number]) is not None
+    }
+
+
+def _run(state: State, decision: Decision, result: Outcome | None, ends: Mapping[int, tuple[str, str]]) -> TrainingRun:
     window = state.data.step(decision.run_key, "window")
     judged = state.data.step(decision.run_key, "evaluate")
     evidence: dict[str, Any] = dict(decision.evidence)
     if window is not None and judged is not None:
         evidence |= run_evidence(window, judged["evaluation"])
+    outcome = (result.state, result.reason) if result else ("running", "")
+    if result is not None and result.version is not None and result.version in ends:
+        outcome = ends[result.version]
     return TrainingRun(
         at=decision.decided_at,
         reason=decision.reason,
         why=why_of(decision.reason, decision.evidence),
-        outcome=result.state if result else "running",
-        outcome_reason=result.reason if result else "",
+        outcome=outcome[0],
+        outcome_reason=outcome[1],
         version=result.version if result else None,
         fits=result.fits if result else 0,
         seconds=result.training_seconds if result else 0.0,

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 from trimtab.core.errors import Unavailable
 
 if TYPE_CHECKING:
+    from trimtab.adapters.state import State
     from trimtab.app.embedded.platform import Platform
     from trimtab.app.status import Status
     from trimtab.core.records import IntakeOutcome
@@ -42,6 +43,12 @@ class Stream:
     """
 
     def __init__(self, platform: Platform) -> None:
+        self._expected = 0  # object versions put so far
+        self.state: State
+        self.follow(platform)
+
+    def follow(self, platform: Platform) -> None:
+        """Go on with a platform that was started again in the same folder."""
         import boto3
 
         from trimtab.adapters.state import State
@@ -50,7 +57,6 @@ class Stream:
         self._data = platform.model.spec.data
         self._client: Any = boto3.client("s3")
         self.state = State.open(platform.buckets, platform.environment.state, platform.model.name)
-        self._expected = 0  # object versions put so far
 
     def put(self, name: str, body: bytes) -> Landed:
         """
@@ -98,6 +104,21 @@ class Stream:
                     f"the logs of runs are under {self._platform.folder / 'runs'}",
                 )
             time.sleep(LOOK_SECONDS)
+
+    def trained(self, decisions: int, what: str) -> Status:
+        """
+        The status once there are more decisions than that, and none goes on.
+
+        Raises:
+            Unavailable: After five minutes, with what is in the way.
+        """
+        until = time.monotonic() + MOST_SECONDS
+        while len(self.state.decisions.all()) <= decisions:
+            if time.monotonic() > until:
+                found = _in_the_way(self._platform.loop.snapshot())
+                raise Unavailable(f"{what} started no training run within {MOST_SECONDS:.0f} s: {found}")
+            time.sleep(LOOK_SECONDS)
+        return self.settled(what)
 
     def _post(self, payload: Mapping[str, Any]) -> int:
         environment = self._platform.environment

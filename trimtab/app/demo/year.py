@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimtab.app.demo.account import continuous, events, same_rows
 from trimtab.app.demo.mishaps import MISHAPS, REPEATED_DAY, Mishap
+from trimtab.app.demo.story import told
+from trimtab.app.demo.traffic import Fortnight, Sending
+from trimtab.app.demo.trials import TRIALS, Trial
+from trimtab.app.demo.watch import JUDGED_SECONDS, Watch
+from trimtab.app.report.rollouts import RolloutStory, outcome
 from trimtab.app.report.summary import PER_CENT, Incident, Promise, Summary, show
 from trimtab.core.comparison import Comparison
 
@@ -17,12 +24,13 @@ if TYPE_CHECKING:
     from datetime import date
 
     from trimtab.adapters.batches import Batch
+    from trimtab.app.demo.stage import Stage
     from trimtab.app.demo.stream import Landed, Stream
     from trimtab.core.comparison import Backtest
     from trimtab.core.spec import ContinuousModel
 
 LEAST_GAIN = 0.40  # of never-retrained's error, over the whole year
-MOST_RUNS = 14
+MOST_RUNS = 17  # one a month and a first, and one a changed recipe
 NOTIFICATIONS = 5
 WHOLE_YEAR = 26  # fortnights
 Tell = Callable[[str, str, str], None]  # when, what, and how it ended
@@ -34,26 +42,143 @@ class Year:
     The stream of the demo.
 
     Args:
-        stream: The platform's user.
-        model: Its spec.
+        stage: The platform, and its user's two sides.
+        uploads: Where the files are.
         tell: Is told of every step in three parts: stream time, what came, what became of it.
     """
 
-    stream: Stream
-    model: ContinuousModel
+    stage: Stage
+    uploads: Path
     tell: Tell
     incidents: list[Incident] = field(default_factory=list)
+    fortnights: list[Fortnight] = field(default_factory=list)
+    stories: list[RolloutStory] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)  # still to come
+    _trial: Trial | None = None  # whose spec stands
+    _watch: Watch | None = None
+
+    @property
+    def stream(self) -> Stream:
+        return self.stage.stream
+
+    @property
+    def model(self) -> ContinuousModel:
+        return self.stage.platform.model
 
     def play(self, batches: Sequence[Batch]) -> None:
-        """Put every batch, and where one has a mishap, its bad twin before it."""
-        for batch in batches:
-            for mishap in MISHAPS:
-                if _holds(batch, mishap.day):
-                    self._mishap(batch, mishap)
-            landed = self.stream.put(batch.name, batch.body)
-            self.tell(_day(batch.first), _rows(landed), self._result(landed))
-            if _holds(batch, REPEATED_DAY):
-                self._repeat(batch, landed)
+        """Put the history; then of every fortnight send the traffic, and later put its file, with its mishap before."""
+        history, *rest = batches
+        data = self.model.spec.data
+        self.fortnights = [Fortnight.of(number, batch, data) for number, batch in enumerate(rest, 1)]
+        self.trials = [trial for trial in TRIALS if trial.through <= len(rest)]
+        self._land(history)
+        self.stage.traffic.wait_until_served()
+        for fortnight in self.fortnights:
+            self._ask(fortnight)
+            # Labels come late: the next fortnight's requests are on their way when this one's file lands.
+            with Sending(self.stage.traffic, self._next(fortnight)):
+                self._put(fortnight)
+            if self._watch is not None:
+                self._watch.after_labels(self._label(fortnight))
+                self._close_if_over(fortnight)
+            else:
+                self._label(fortnight)
+            if self._trial is None and self.trials and self.trials[0].after <= fortnight.number:
+                self._open(fortnight)
+
+    def _next(self, fortnight: Fortnight) -> Fortnight | None:
+        """The fortnight whose traffic goes on meanwhile; None where a trial is to see all of it."""
+        coming = self.trials and self.trials[0].after <= fortnight.number
+        if self._trial is not None or coming or fortnight.number >= len(self.fortnights):
+            return None
+        return self.fortnights[fortnight.number]
+
+    def _ask(self, fortnight: Fortnight) -> None:
+        """A fortnight's requests; under a rollout a day at a time, until it has ended."""
+        if fortnight.asked:
+            return
+        if self._watch is None:
+            self.stage.traffic.send(fortnight)
+            return
+        self._watch.fortnights.append(fortnight)
+        self._watch.wait_until_settled()
+        self.stage.traffic.send(fortnight, self._watch.after_day)
+        self.tell(_day(fortnight.times[0]), f"{len(fortnight.rows)} requests", self._answered(fortnight))
+        self._watch.wait_for(lambda _: False, 1.5)  # the controller's last look at them
+        self._close_if_over(fortnight)
+
+    def _put(self, fortnight: Fortnight) -> None:
+        batch = fortnight.batch
+        for mishap in MISHAPS:
+            if _holds(batch, mishap.day):
+                self._mishap(batch, mishap)
+        landed = self._land(batch)
+        if _holds(batch, REPEATED_DAY):
+            self._repeat(batch, landed)
+
+    def _land(self, batch: Batch) -> Landed:
+        landed = self.stream.put(batch.name, batch.body)
+        self.tell(_day(batch.first), _rows(landed), self._result(landed))
+        self._watch_if_begun()
+        return landed
+
+    def _label(self, fortnight: Fortnight) -> int:
+        return self.stage.traffic.label(fortnight)
+
+    def _answered(self, fortnight: Fortnight) -> str:
+        counts = Counter(each.version for each in fortnight.asked if not each.failed)
+        parts = [f"{count} by v{version}" for version, count in sorted(counts.items(), key=lambda item: str(item[0]))]
+        failed = sum(each.failed for each in fortnight.asked)
+        return "answered " + ", ".join([*parts, *([f"{failed} FAILED"] if failed else [])])
+
+    # Challengers under traffic
+
+    def _open(self, fortnight: Fortnight) -> None:
+        """Edit the spec for the next trial; a recipe of its own is trained at once."""
+        self._trial = trial = self.trials.pop(0)
+        before = len(self.stream.state.decisions.all())
+        what = f"with {trial.estimator.partition(':')[2]}" if trial.estimator else "by canary"
+        self.tell(_day(fortnight.end), "the spec is edited", f"{what}; the platform starts again")
+        self.stage.edit(trial)
+        if trial.estimator:
+            status = self.stream.trained(before, trial.title)
+            last = status.last
+            self.tell(_day(fortnight.end), "a changed recipe", f"{last.state}: {last.reason}" if last else "")
+        self._watch_if_begun()
+
+    def _watch_if_begun(self) -> None:
+        """The rollout of the trial whose spec stands, once it is proposed."""
+        if self._trial is None or self._watch is not None:
+            return
+        specs = self.stream.state.rollouts.all()
+        if len(specs) > len(self.stories):
+            router = self.stage.platform.traffic
+            assert router is not None, "the demo serves"
+            say = lambda what, how: self.tell("", what, how)  # noqa: E731  one line for the watch
+            self._watch = Watch(self._trial, specs[-1], self.stream.state, router, say)
+
+    def _close_if_over(self, fortnight: Fortnight) -> None:
+        """Once its rollout has ended, or its time is over: put the spec back, or take the next trial's."""
+        watch, trial = self._watch, self._trial
+        if watch is None or trial is None or not watch.fortnights:
+            return
+        if not watch.ended and (fortnight.number < trial.through or not watch.labelled):
+            return
+        if not watch.ended:
+            watch.state.rollouts.ask(watch.spec.number, lambda asked: asked.model_copy(update={"aborted": True}))
+            watch.wait_for(lambda _: False, JUDGED_SECONDS)
+        watch.close()
+        environment = self.stage.platform.environment
+        letter = "ABCDEFGH"[len(self.stories)]
+        self.stories.append(
+            told(letter, watch, self.model, self.uploads, environment.trusted_types, environment.spec_folder)
+        )
+        self._watch = self._trial = None
+        if self.trials and self.trials[0].after <= fortnight.number:
+            self._open(fortnight)
+            return
+        self.tell(_day(fortnight.end), "the spec is put back", "promotions are immediate again")
+        self.stage.edit(None)
 
     def _result(self, landed: Landed) -> str:
         """What an upload's champion scored on it, and what it started."""
@@ -66,7 +191,8 @@ class Year:
         last, status = landed.status.last, landed.status
         decision = next((d for d in self.stream.state.decisions.all() if landed.outcome.entry in d.entries), None)
         if decision is not None and last is not None and last.decision == decision.number:
-            became = f"v{last.version} serves" if last.state == "champion" else last.state
+            words = {"champion": f"v{last.version} serves", "challenger": f"v{last.version} has to prove itself"}
+            became = words.get(last.state, last.state)
             parts.append(f"trained in {landed.seconds:.0f} s, {became}")
         elif status.held is not None:
             parts.append(f"{status.held.kind}: {status.held.reason}")
@@ -128,7 +254,8 @@ def account(year: Year, backtest: Backtest, fortnights: int, began: float, facts
         title=f"{model.name}: a year of continuous training",
         about=(
             "Hourly demand for rental bicycles in Washington, D.C. The year 2011 is the history; 2012 arrives a "
-            "fortnight at a time. Each first judges the model that serves, and only then may be learned from. "
+            "fortnight at a time: its hours are asked about through the gateway, and a fortnight later, when it is "
+            "known how many bicycles were rented, they judge the model that serves, and only then may be learned from. "
             f"A backtest of the same spec foretold {said}."
         ),
         source=(
@@ -136,8 +263,12 @@ def account(year: Year, backtest: Backtest, fortnights: int, began: float, facts
             "doi.org/10.24432/C5W894"
         ),
         comparison=comparison,
-        promises=promises(comparison, foretold_rows(backtest, comparison), fortnights),
+        promises=(
+            *promises(comparison, foretold_rows(backtest, comparison), fortnights),
+            *traffic_promises(year.fortnights, year.stories, sum(trial.through <= fortnights for trial in TRIALS)),
+        ),
         incidents=tuple(year.incidents),
+        rollouts=tuple(year.stories),
         events=events(state),
         facts={"Duration": f"{seconds // 60:.0f} min {seconds % 60:.0f} s", **facts},
         recorded_at=datetime.now(UTC),
@@ -172,6 +303,32 @@ def promises(comparison: Comparison, identical: bool, fortnights: int) -> tuple[
                 found=f"{100 * gain:.0f}{PER_CENT} less",
                 kept=gain >= LEAST_GAIN,
             ),
+        )
+    return tuple(made)
+
+
+def traffic_promises(
+    fortnights: Sequence[Fortnight], stories: Sequence[RolloutStory], trials: int
+) -> tuple[Promise, ...]:
+    """What the demo is to show of the traffic, whose rollouts are judged each for itself besides."""
+    asked = [each for fortnight in fortnights for each in fortnight.asked]
+    failed = [each for each in asked if each.failed]
+    said = f"; the first: {failed[0].status} {failed[0].said[:120]}" if failed else ""
+    made = [
+        Promise(
+            promise="Every request answered, whatever happened behind the gateway",
+            found=f"{len(asked) - len(failed):,} of {len(asked):,}{said}",
+            kept=bool(asked) and not failed,
+        )
+    ]
+    if trials:
+        ends = ", ".join(f"{story.letter} {outcome(story)}" for story in stories)
+        made.append(
+            Promise(
+                promise="The good challenger promoted, the bad ones rolled back",
+                found=ends or "none was put under traffic",
+                kept=len(stories) == trials and all(story.kept for story in stories),
+            )
         )
     return tuple(made)
 

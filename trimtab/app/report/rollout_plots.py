@@ -7,7 +7,7 @@ for all of them, on a log scale.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import log
 from types import ModuleType
 from typing import Any

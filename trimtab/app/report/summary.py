@@ -56,7 +56,8 @@ class Summary(Record):
 
     @property
     def kept(self) -> bool:
-        return all(each.kept for each in (*self.promises, *self.incidents, *self.rollouts))
+        kept = [promise.kept for promise in self.promises]
+        return all([*kept, *(incident.kept for incident in self.incidents), *(story.kept for story in self.rollouts)])
 
 
 WORDS = dict(enumerate(("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")))
