@@ -54,7 +54,7 @@ class Monitor:
 
     Attributes:
         findings: The newest; None before the first look.
-        problem: Why the last look failed; empty when it did not.
+        problem: Why it cannot measure; empty while it can, or waits for the store.
     """
 
     def __init__(
@@ -117,7 +117,8 @@ class Monitor:
                     self._opened, pause = False, STAND_BY_SECONDS
                 self.problem = ""
             except Unavailable as error:
-                self.problem = error.message
+                # The worker tells of the store, and whoever leads rollouts of the gateway.
+                log.info("the monitor waits: %s", error.message)
             except Conflict:
                 self._opened = False
             except TrimtabError as error:
