@@ -9,23 +9,30 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from trimtab.adapters import environment as settings
-from trimtab.adapters import estimators
+from trimtab.adapters import estimators, s3
 from trimtab.adapters.columns import classes, labels, schema_columns
 from trimtab.adapters.models import store_artifact
 from trimtab.adapters.state import State
 from trimtab.core.records import ModelVersion
 from trimtab.core.spec import ContinuousModel, load
+from trimtab.serving.answering import Answering
 from trimtab.serving.assembly import assemble, fit
+from trimtab.serving.meters import Meters
+from trimtab.serving.served import Served
+
+if TYPE_CHECKING:
+    from trimtab.app.embedded.store import Store
 
 START_SECONDS = 120.0
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -182,6 +189,33 @@ class Server:
         return self.process.wait(timeout=60)
 
 
+@dataclass
+class Deployed:
+    """A running server with the state it serves from and the folder of its log."""
+
+    server: Server
+    state: State
+    version: ModelVersion
+    folder: Path
+    variables: dict[str, str]
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Every line that the store has, by writer and segment."""
+        prefix = self.state.layout.predictions()
+        bodies = [self.state.bucket.get(info.key).body for info in self.state.bucket.list(prefix)]
+        return [json.loads(line) for body in bodies for line in body.splitlines()]
+
+    def wait_for_lines(self, wanted: Callable[[dict[str, Any]], bool], number: int = 1) -> list[dict[str, Any]]:
+        """The lines that are wanted, once the store has so many."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = [line for line in self.logged() if wanted(line)]
+            if len(found) >= number:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"the store has {len(found)} of {number} lines:\n{self.server.said()}")
+
+
 @pytest.fixture(scope="session")
 def serving_python() -> Path:
     python = settings.serving_python()
@@ -219,3 +253,77 @@ def make_server_fixture(
     yield make
     for server in started:
         server.kill()
+
+
+@pytest.fixture(scope="session", name="deploy")
+def deploy_fixture(
+    store: Store, make_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Deployed]:
+    """Registers a model in a new bucket of the real store and serves it; `folder` shares another server's log."""
+
+    def deploy(text: str = SPEC, folder: Path | None = None, **more: Any) -> Deployed:
+        bucket = store.create_bucket(f"serving-{uuid.uuid4().hex[:12]}")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in store.environment.items():
+                patch.setenv(name, value)
+            state = State.open(
+                s3.connect(), f"s3://{bucket}/default", load(text).name, tmp_path_factory.mktemp("state")
+            )
+        version = register(state, text)
+        log = folder or tmp_path_factory.mktemp("log")
+        server = make_server(state, version.number, store.environment, log, **more)
+        return Deployed(server, state, version, log, store.environment)
+
+    return deploy
+
+
+@pytest.fixture(scope="session")
+def deployed(deploy: Callable[..., Deployed]) -> Deployed:
+    """One running server for every test that only asks it; never stop it."""
+    return deploy()
+
+
+@pytest.fixture(name="row")
+def row_fixture() -> dict[str, Any]:
+    """A valid row of `SPEC`."""
+    return dict(ROW)
+
+
+@pytest.fixture(scope="session", name="rows")
+def rows_fixture() -> Callable[..., dict[str, list[Any]]]:
+    return rows
+
+
+@pytest.fixture(scope="session", name="trained")
+def trained_fixture() -> Callable[..., Any]:
+    """`trained(text)`: the fitted pipeline of a spec, `SPEC` by default; the same each time."""
+    return lambda text=SPEC: trained(load(text))
+
+
+@pytest.fixture(scope="session", name="spec_text")
+def spec_text_fixture() -> str:
+    return SPEC
+
+
+@pytest.fixture(scope="session", name="register")
+def register_fixture() -> Callable[..., ModelVersion]:
+    return register
+
+
+@pytest.fixture(name="lines")
+def lines_fixture() -> list[dict[str, Any]]:
+    """What `answering` has logged."""
+    return []
+
+
+@pytest.fixture
+def make_answering(lines: list[dict[str, Any]]) -> Callable[..., Answering]:
+    """A version that answers in this process, its log in `lines`."""
+
+    def make(text: str = SPEC, pipeline: Any = None) -> Answering:
+        model = load(text)
+        served = Served(model.name, 7, model.spec.data, trained(model) if pipeline is None else pipeline)
+        meters = Meters(1, {"model": model.name, "version": "7"})
+        return Answering(served, lambda some: lines.extend(json.loads(line) for line in some), meters)
+
+    return make

@@ -95,8 +95,7 @@ class SegmentWriter:
             self._closed = True
             self._finish()
             if self._lock_file >= 0:
-                if not segments(self.folder):
-                    shutil.rmtree(self.folder, ignore_errors=True)
+                _remove_if_empty(self.folder)
                 os.close(self._lock_file)
                 self._lock_file = -1
 
@@ -174,10 +173,16 @@ def leftovers(root: Path, destination: str) -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if json.loads(os.read(lock, 10_000)).get("destination") == destination and folder.exists():
                     yield folder
-                    if not segments(folder):
-                        shutil.rmtree(folder, ignore_errors=True)
+                    _remove_if_empty(folder)
         finally:
             os.close(lock)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing but its lock file; the caller has the lock."""
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {LOCK}:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def whole_lines(body: bytes) -> bytes:
