@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from trimtab.app.rollout.standing import Standing, line
 from trimtab.app.status import Status
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def changes(before: Status | None, after: Status) -> list[str]:
         lines.append(f"decision {after.last.decision} ended {after.last.state}: {after.last.reason}")
     if after.serving and (before is None or before.serving is None or after.serving.version != before.serving.version):
         lines.append(f"champion: {after.model}/v{after.serving.version} ({_metrics(after.serving.metrics)})")
+    if after.rollout and _place(after.rollout) != _place(before.rollout if before else None):
+        lines.append(f"rollout: {line(after.rollout)}")
     if after.held and (before is None or after.held != before.held):
         lines.append(f"{after.held.kind}: {after.held.reason}{_until(after.held.until)}")
     lines += [f"problem: {each}" for each in after.problems if before is None or each not in before.problems]
@@ -49,6 +52,8 @@ def panel(status: Status, addresses: Mapping[str, str]) -> RenderableType:
     serving = status.serving
     champion = f"{status.model}/v{serving.version}  {_metrics(serving.metrics)}" if serving else "none yet"
     rows.append(("champion", champion, "bold"))
+    if status.rollout:
+        rows.append(("rollout", line(status.rollout), ""))
     rows.append(("uploads", ", ".join(f"{count} {state}" for state, count in status.uploads.items()), ""))
     rows.append(("now", _now(status), ""))
     if status.last:
@@ -61,6 +66,13 @@ def panel(status: Status, addresses: Mapping[str, str]) -> RenderableType:
         # As text, never as markup: reasons hold file names and errors.
         table.add_row(Text(name, style="dim"), Text(value, style=style, overflow="fold"))
     return Panel(table, title=f"trimtab {status.model}", subtitle="Ctrl-C stops everything", border_style="dim")
+
+
+def _place(found: Standing | None) -> tuple[object, ...]:
+    """What of a rollout is news when it changes: its reason counts requests, and changes all the time."""
+    if found is None:
+        return ()
+    return found.name, found.phase, found.step, found.weight_percent, found.shadow, found.waiting
 
 
 def _now(status: Status) -> str:

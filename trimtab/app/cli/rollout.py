@@ -13,6 +13,7 @@ from trimtab.core.errors import Invalid
 
 if TYPE_CHECKING:
     from trimtab.adapters.state import State
+    from trimtab.app.opening import Platform
     from trimtab.core.rollout.values import RolloutSpec
     from trimtab.core.rollout.wishes import Verb
 
@@ -86,6 +87,7 @@ def rollback(name: str, version: str | None, reason: str, as_json: bool) -> None
         state.rollouts.ask(
             goes_on.number, lambda asked: asked.model_copy(update={"aborted": True, "reason": manifest.cause})
         )
+    poke(platform, state.model)
     if as_json:
         print_json(manifest.model_dump(mode="json", by_alias=True))
         return
@@ -103,7 +105,8 @@ def ask(verb: Verb, name: str, reason: str, as_json: bool, what: str) -> None:
     from trimtab.app.opening import Platform
     from trimtab.core.rollout.wishes import wished
 
-    state = Platform.find().state(name)
+    platform = Platform.find()
+    state = platform.state(name)
     spec = _going_on(state)
     if spec is None:
         raise Invalid(
@@ -112,12 +115,20 @@ def ask(verb: Verb, name: str, reason: str, as_json: bool, what: str) -> None:
         )
     stands, who = state.rollouts.state(spec.number), _who()
     asked = state.rollouts.ask(spec.number, lambda asked: wished(verb, spec, stands, asked, who, reason))
+    poke(platform, state.model)
     if as_json:
         print_json(asked.model_dump(mode="json", by_alias=True) | {"rollout": spec.name})
         return
     click.echo(f"{spec.name}: {what}")
     if state.lease.who() is None:
         click.echo(f"no platform works for {name} now; it is kept until one does: trimtab up -f model.yaml", err=True)
+
+
+def poke(platform: Platform, model: str) -> None:
+    """Let the controller look now; where it cannot be reached, it looks within seconds by itself."""
+    from trimtab.app.cli.asking import ask_listener
+
+    ask_listener(platform, "POST", f"/v1/models/{model}/rollout")
 
 
 def _going_on(state: State) -> RolloutSpec | None:

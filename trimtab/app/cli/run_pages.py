@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from trimtab.app.cli.version_page import console, table
+from trimtab.app.rollout.standing import line
 from trimtab.app.status import Status
 from trimtab.core.records import Decision, JournalEntry, Outcome
 
@@ -23,15 +24,19 @@ COLOURS = {
     "quarantined": "yellow",
     "alert": "red",
     "promoted": "green",
+    "rollout": "cyan",
+    "rolledBack": "red",
 }
+PHASES = {"Promoted": "green", "RolledBack": "red", "Error": "red", "Held": "yellow", "Paused": "yellow"}
 
 
-def show_status(status: Status, worker: str | None, problems: Sequence[str]) -> None:
+def status_lines(status: Status, worker: str | None, problems: Sequence[str]) -> list[str]:
     """One model: a line for each thing there is to say, what failed in red."""
-    click.secho(status.model, bold=True)
+    shown = [click.style(status.model, bold=True)]
     for name, text, colour in _lines(status, worker, problems):
         # An error's hint stands under its message, not at the margin.
-        click.echo(f"  {name:10} " + click.style(text.replace("\n", f"\n{'':13}"), fg=colour))
+        shown.append(f"  {name:10} " + click.style(text.replace("\n", f"\n{'':13}"), fg=colour))
+    return shown
 
 
 def _lines(status: Status, worker: str | None, problems: Sequence[str]) -> Iterable[tuple[str, str, str | None]]:
@@ -44,6 +49,10 @@ def _lines(status: Status, worker: str | None, problems: Sequence[str]) -> Itera
         yield "champion", f"{status.model}/v{serving.version}  {metrics}, {learned}", "green"
     if status.challenger:
         yield "challenger", f"{status.model}/v{status.challenger}", "cyan"
+    if status.rollout is not None:
+        yield "rollout", line(status.rollout), PHASES.get(status.rollout.phase, "cyan")
+        for test in status.rollout.tests:
+            yield "", test, None
     counts = dict(status.uploads)
     seen = counts.pop("seen", 0)
     yield "uploads", f"{seen}: " + ", ".join(f"{count} {state}" for state, count in counts.items()), None

@@ -1,4 +1,4 @@
-"""`trimtab run`, `status`, `history` and `logs`: training runs, asked for, watched and looked back on."""
+"""`trimtab run`, `history` and `logs`: training runs, asked for, watched and looked back on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trimtab.core.records import Decision, Outcome
 
 WATCH_SECONDS = 0.3
-ASK_SECONDS = 2.0  # for the listener to answer; without it the store is asked directly
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 
@@ -52,37 +51,6 @@ def run(name: str | None, no_wait: bool, as_json: bool) -> None:
             f"decision {outcome.number} failed: {outcome.reason}",
             f"the whole log: trimtab logs {state.model}/{outcome.number}",
         )
-
-
-@click.command(epilog="Example:  trimtab status flights --json")
-@click.argument("name", required=False)
-@json_option
-def status(name: str | None, as_json: bool) -> None:
-    """
-    Show what serves, what waits, what failed, and the next move.
-
-    Read from the store, which has to answer; the loop need not run. Without NAME, every model.
-    """
-    from trimtab.app.cli import run_pages
-    from trimtab.app.opening import Platform
-    from trimtab.app.status import read_status
-
-    platform = Platform.find()
-    names = [name] if name or not platform.models() else platform.models()
-    found = []
-    for each in names:
-        state = platform.state(each)
-        live = _ask_listener(platform, "GET", f"/v1/models/{state.model}/status") or {}
-        worker = state.lease.who()
-        found.append((read_status(state), worker.owner if worker else None, live.get("problems", [])))
-    if as_json:
-        documents = [status.to_json() | {"worker": owner, "problems": problems} for status, owner, problems in found]
-        print_json(documents[0] if name else documents)
-        return
-    for number, (each_status, owner, problems) in enumerate(found):
-        if number:
-            click.echo()
-        run_pages.show_status(each_status, owner, problems)
 
 
 @click.command(epilog="Example:  trimtab history flights -n 5")
@@ -145,24 +113,10 @@ def logs(run: str, model: str | None, lines: int | None, follow: bool) -> None:
 def _ask(platform: Platform, state: State) -> str:
     """Keep the request: through the listener, which acts at once, else in the store, where the worker will find it."""
     from trimtab.adapters.requests import Requests
+    from trimtab.app.cli.asking import ask_listener
 
-    answer = _ask_listener(platform, "POST", f"/v1/models/{state.model}/runs")
+    answer = ask_listener(platform, "POST", f"/v1/models/{state.model}/runs")
     return str(answer["request"]) if answer else Requests(state).ask("cli").id
-
-
-def _ask_listener(platform: Platform, method: str, path: str) -> dict[str, Any] | None:
-    """The listener's answer; None where there is none, or it works for another model."""
-    import httpx
-
-    url, token = platform.environment.url, platform.environment.token
-    if not url:
-        return None
-    try:
-        answer = httpx.request(method, url + path, headers={"Authorization": f"Bearer {token}"}, timeout=ASK_SECONDS)
-    except httpx.HTTPError:
-        return None
-    found: dict[str, Any] | None = answer.json() if answer.is_success else None
-    return found
 
 
 def _watch(platform: Platform, state: State, request: str, quiet: bool) -> Outcome:
