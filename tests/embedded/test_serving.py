@@ -104,7 +104,7 @@ def traffic(tmp_path: Path, state_bucket: str, environment: dict[str, str]) -> I
         pids = tmp_path / "pids"
         gateway = Gateway(tmp_path / "gateway", held.getsockname()[1], TOKEN, pids=pids, tell=said.append)
         variants = Variants(
-            [str(python), "-m", MODEL_SERVER],
+            [str(python), "-P", "-m", MODEL_SERVER],
             environ(told, "small", tmp_path / "predictions"),
             folder=tmp_path / "serving",
             pids=pids,

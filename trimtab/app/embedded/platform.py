@@ -245,7 +245,7 @@ class Platform:
         variants = None
         if python is not None:
             variants = Variants(
-                [str(python), "-m", MODEL_SERVER],
+                [str(python), "-P", "-m", MODEL_SERVER],
                 environ(self.variables, self.model.name, self.folder / "predictions"),
                 folder=self.folder / "serving",
                 pids=pids,
