@@ -90,15 +90,15 @@ def test_check_reads_standard_input(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SPEC.encode())))
     main(["check", "-f", "-"])
-    assert "OK small: 1 features, target y (regression)" in capsys.readouterr().out
+    assert "OK small: 1 feature, target y (regression)" in capsys.readouterr().out
 
 
 def test_check_lists_what_is_accepted_and_refused_at_use(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("model.yaml").write_text(SPEC + "  triggers: {drift: {}}\n")
+    Path("model.yaml").write_text(SPEC + "  window: {strategy: representative}\n")
     main(["check", "-f", "model.yaml"])
     said = capsys.readouterr().out
     assert said.startswith("OK small")
-    assert "accepted, refused at use: spec.triggers.drift: training because of drift comes later" in said
+    assert "accepted, refused at use: spec.window.strategy: choosing the window by itself comes later" in said
 
 
 def test_check_answers_a_machine_in_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

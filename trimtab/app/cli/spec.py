@@ -10,6 +10,7 @@ import click
 
 from trimtab.app.cli import print_json
 from trimtab.core.errors import Invalid
+from trimtab.core.wording import counted
 
 if TYPE_CHECKING:
     from trimtab.core.ports import Buckets
@@ -50,7 +51,9 @@ def init(file: str, target: str | None, timestamp: str | None, name: str | None,
         raise Invalid(f"{output} cannot be written: {error.strerror}", "name another place with -o") from None
     data = model.spec.data
     column = data.described[data.target]
-    click.echo(f"wrote {output}: {len(data.features)} features, target {data.target} ({column.type}, {data.task})")
+    click.echo(
+        f"wrote {output}: {counted(len(data.features), 'feature')}, target {data.target} ({column.type}, {data.task})"
+    )
     for seen in drafted.columns:
         if seen.excluded:
             click.echo(f"  excluded {seen.name}: {seen.excluded}")
@@ -61,13 +64,24 @@ def init(file: str, target: str | None, timestamp: str | None, name: str | None,
 
 @click.command(epilog="Example:  trimtab check -f model.yaml")
 @click.option("-f", "--file", required=True, metavar="SPEC", help="The spec's file; - for standard input.")
+@click.option(
+    "--requests-per-hour",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Traffic to expect, for the rollout's times. Default: as the prediction log has it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document: ok, figures or problems.")
-def check(file: str, as_json: bool) -> None:
-    """Check a spec: every field, contradictions between them, the estimator and its parameters."""
+def check(file: str, requests_per_hour: float | None, as_json: bool) -> None:
+    """
+    Check a spec: every field, contradictions between them, the estimator and its parameters.
+
+    Of a rollout it shows what each step asks for: requests, time, and how soon it would find harm.
+    """
+    from trimtab.app.cli import expectation
     from trimtab.core.spec.problems import InvalidSpec
 
     try:
-        found = _check(file)
+        found = _check(file, requests_per_hour)
     except Invalid as error:
         if not as_json:
             raise
@@ -81,18 +95,21 @@ def check(file: str, as_json: bool) -> None:
         print_json({"ok": True, **found})
         return
     click.echo(
-        f"OK {found['name']}: {found['features']} features, target {found['target']} ({found['task']}), "
+        f"OK {found['name']}: {counted(found['features'], 'feature')}, target {found['target']} ({found['task']}), "
         f"{found['estimator']}, judged by {found['primary']}"
     )
+    for line in expectation.lines(found["rollout"]) if found["rollout"] else ():
+        click.echo(line)
     for path, hint in found["later"].items():
         click.echo(f"  accepted, refused at use: {path}\n    hint: {hint}")
     following = f"trimtab up -f {file}" if not found["later"] else f"mend the above, then trimtab up -f {file}"
     click.echo(f"next: {following}" if file != "-" else "next: save it as model.yaml, then trimtab up -f model.yaml")
 
 
-def _check(file: str) -> dict[str, Any]:
+def _check(file: str, requests_per_hour: float | None) -> dict[str, Any]:
     """What a sound spec holds. Raises Invalid."""
     from trimtab.adapters import estimators, specs
+    from trimtab.app.cli.expectation import expectation
     from trimtab.core.spec.later import used_later
 
     text = _standard_input() if file == "-" else specs.read_file(file)
@@ -108,6 +125,7 @@ def _check(file: str) -> dict[str, Any]:
         "estimator": spec.training.estimator,
         "primary": spec.evaluation.primary,
         "metrics": list(spec.evaluation.reported),
+        "rollout": expectation(model, requests_per_hour),
         "later": {str(later): later.hint for later in used_later(model)},
     }
 
