@@ -166,7 +166,9 @@ def _codes(series: pl.Series, data: Data) -> Floats:
 
 def choose(log: Judged, uploads: Judged, over_rows: int) -> Judged:
     """One source a version: the log where it holds enough labelled rows of it, else the uploads."""
-    return log if len(log) >= min(LEAST, over_rows) or len(log) > len(uploads) else uploads
+    if len(log) >= min(LEAST, over_rows) or len(log) > len(uploads):
+        return log
+    return log if log.missing and not len(uploads) else uploads
 
 
 def with_naive(judged: Judged, known_times: Micros, known: Floats, data: Data) -> Judged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from trimtab.core.triggering import Sign
 
 DAY = 86_400
 HOUR = 3_600
+LEAST_ROWS = 100  # of a batch, about: with fewer, the histogram is noise
 BATCHES = 20  # of a reference: with fewer, none is rare enough to be an alarm at once
 
 
@@ -40,14 +42,19 @@ class InputDrift(Record):
 
 def batch_seconds(reference: Profile) -> int:
     """
-    How long a batch of the log is: a day, or less where the reference is short, so that it has twenty such batches.
+    How long a batch of the log is.
 
-    Whole hours that divide a day, so that hours of the day weigh alike where that can be.
+    A day, or less where the reference is short, so that it has twenty such batches; whole days more where rows are so
+    few that a day of them is noise. Each divides a day or is whole days: hours of the day weigh alike where that can
+    be.
     """
-    for seconds in (DAY, 12 * HOUR, 6 * HOUR):
-        if reference.span_seconds >= BATCHES * seconds:
-            return max(seconds, reference.seconds)
-    return max(HOUR, reference.seconds)
+    lengths = (length for length in (DAY, 12 * HOUR, 6 * HOUR) if reference.span_seconds >= BATCHES * length)
+    seconds = next(lengths, HOUR)
+    # Requests are taken to be about as frequent as the rows that were learned.
+    needed = LEAST_ROWS * reference.span_seconds / max(reference.total, 1)
+    if needed > seconds:
+        seconds = math.ceil(needed / DAY) * DAY if needed > 6 * HOUR else 6 * HOUR
+    return max(seconds, reference.seconds)
 
 
 def measured(version: int, batch: Profile, reference: Profile, target: str, min_effect: float) -> tuple[Batch, str]:
