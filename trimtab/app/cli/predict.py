@@ -19,7 +19,7 @@ FORMATS = (".csv", ".jsonl", ".parquet")
 SHOWN = 3  # reasons that the last line names
 
 
-@click.command(epilog="Example:  trimtab predict new-rows.csv -m flights@champion -o predictions.parquet")
+@click.command(epilog="Example:  trimtab predict rows.csv -m flights@champion -o said.csv")
 @click.argument("files", nargs=-1, required=True)
 @click.option("-m", "--model", help="NAME@champion, NAME@challenger or NAME/vN. [default: the only model's champion]")
 @click.option(
