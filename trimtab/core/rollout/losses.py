@@ -16,10 +16,12 @@ from trimtab.core.rollout import users
 from trimtab.core.rollout.epochs import place
 from trimtab.core.rollout.users import Request, Units, Users
 from trimtab.core.rollout.values import RolloutSpec, WeightEpoch
-from trimtab.core.sequential import betting, two_streams
+from trimtab.core.sequential import betting, bounds, two_streams
 from trimtab.core.sequential.betting import Bets
 from trimtab.core.sequential.mixing import Floats
 from trimtab.core.sequential.two_streams import Flags, TwoStreams
+
+SHOWN_ALPHA = 0.05  # of the interval that is shown beside the tests; it decides nothing
 
 
 class LossEvidence(Record):
@@ -34,6 +36,8 @@ class LossEvidence(Record):
     harm_peak: float = 0.0
     safe_log_e: float = 0.0  # against "worse by at least the margin"
     safe_peak: float = 0.0
+    difference_low: float | None = None  # of the pairs' mean difference, to 95 % at all times at once
+    difference_high: float | None = None
     mature: int = 0  # labels that count
     waiting: int = 0  # labels that have come and are not mature
     left_out: int = 0
@@ -49,6 +53,7 @@ def of_pairs(margin: float, champion: Floats, challenger: Floats) -> LossEvidenc
     worse = np.asarray(challenger, dtype=np.float64) - np.asarray(champion, dtype=np.float64)
     harm = betting.update(Bets(margin=margin), worse)
     safe = betting.update(Bets(margin=-margin), -worse)
+    low, high = bounds.interval((1 + worse) / 2, SHOWN_ALPHA) if len(worse) else (0.0, 1.0)
     return LossEvidence(
         champion_units=len(worse),
         challenger_units=len(worse),
@@ -58,6 +63,8 @@ def of_pairs(margin: float, champion: Floats, challenger: Floats) -> LossEvidenc
         harm_peak=harm.peak,
         safe_log_e=safe.log_e,
         safe_peak=safe.peak,
+        difference_low=2 * low - 1,
+        difference_high=2 * high - 1,
     )
 
 

@@ -41,8 +41,9 @@ class Expected:
         if self.requests:
             text += f": {self.requests:,} requests"
         if self.finds is not None:
-            text += f"; {FAILING[1]:.0%} errors against {FAILING[0]:.0%} found after about {self.finds:,}"
-        return text.replace("%", " %")
+            champion, challenger = (f"{100 * rate:g} %" for rate in FAILING)
+            text += f"; {challenger} errors against {champion} found after about {self.finds:,}"
+        return text
 
 
 def expected(

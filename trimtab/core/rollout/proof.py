@@ -111,6 +111,7 @@ def numbers(evidence: Evidence, spec: RolloutSpec) -> dict[str, Any]:
     """All of it as JSON values: by test, and what was left out."""
     found: dict[str, Any] = {standing.test: standing.numbers for standing in harm(evidence, spec)}
     found["harmless"] = harmless(evidence, spec).numbers
+    found["lossDifference"] = [evidence.loss.difference_low, evidence.loss.difference_high]
     found["labels"] = {
         "mature": evidence.loss.mature,
         "waiting": evidence.loss.waiting,
