@@ -40,6 +40,9 @@ class Notebook:
     def status_json(self) -> dict[str, Any]:
         return {"model": "flights", "champion": 7}
 
+    def metrics_text(self) -> bytes:
+        return b'trimtab_decisions{model="flights"} 7.0\n'
+
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[tuple[Notebook, Listener]]:
@@ -184,3 +187,11 @@ def test_after_stop_the_port_is_free() -> None:
     second = Listener(Notebook(), TOKEN, port=port)
     assert second.start() == port
     second.stop()
+
+
+def test_prometheus_reads_the_metrics_with_the_token(client: httpx.Client) -> None:
+    answer = client.get("/metrics")
+
+    assert (answer.status_code, answer.text) == (200, 'trimtab_decisions{model="flights"} 7.0\n')
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert httpx.get(f"{client.base_url}/metrics", trust_env=False).status_code == 401

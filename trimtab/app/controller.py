@@ -221,7 +221,7 @@ class Controller:
 
     def status(self, problems: tuple[str, ...] = ()) -> Status:
         """How the model stood at the last call of `advance`."""
-        return status_of(replace(self._seen, problems=problems))
+        return status_of(replace(self._seen, problems=problems, findings=self.findings()))
 
 
 def _held(verdict: Verdict) -> Held | None:

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from trimtab.app.events import Event, parse
+from trimtab.app.exposition import CONTENT_TYPE
 from trimtab.core.errors import Invalid, NotFound, TrimtabError, Unavailable
 
 LARGEST_BODY = 1 << 20  # bytes: a thousand records of AWS are 0.7 MB
@@ -48,6 +49,9 @@ class Desk(Protocol):
         """Something was asked of a rollout, or of who is champion: look now."""
 
     def status_json(self) -> dict[str, Any]: ...
+
+    def metrics_text(self) -> bytes:
+        """What is known, as Prometheus reads it."""
 
 
 def make_app(desk: Desk, token: str) -> FastAPI:
@@ -93,6 +97,10 @@ def make_app(desk: Desk, token: str) -> FastAPI:
         _require_model(desk, name)
         desk.wake_rollouts()
         return JSONResponse({"model": name}, status_code=202)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(desk.metrics_text(), media_type=CONTENT_TYPE)
 
     @app.get("/v1/models/{name}/status")
     def status(name: str) -> JSONResponse:

@@ -24,6 +24,7 @@ from trimtab.app.clocks import WallClock, clock_of
 from trimtab.app.controller import Controller
 from trimtab.app.events import Event
 from trimtab.app.execution import Executor
+from trimtab.app.exposition import render
 from trimtab.app.intake import Intake
 from trimtab.app.labels import Labels
 from trimtab.app.listener import Listener
@@ -196,6 +197,9 @@ class Loop:
     def wake_rollouts(self) -> None:
         if self._rollouts is not None:
             self._rollouts.wake()
+
+    def metrics_text(self) -> bytes:
+        return render(self.snapshot(), self.monitor.findings)
 
     def status_json(self) -> dict[str, Any]:
         return self.snapshot().to_json()

@@ -13,6 +13,7 @@ from trimtab.app.chronicle import HELD_BACK
 from trimtab.app.rollout.standing import Standing, standing
 from trimtab.app.rollout.standing import next_move as rollout_move
 from trimtab.core.approval import waiting
+from trimtab.core.monitor.findings import Findings, told
 from trimtab.core.records import Claim, Decision, IntakeOutcome, Manifest, ModelVersion, Outcome
 
 
@@ -74,6 +75,8 @@ class Status:
     problems: tuple[str, ...] = ()  # what does not work just now
     next_move: str = ""  # what a person should do; empty when nothing
     rollout: Standing | None = None  # that goes on, or the last one
+    monitor: tuple[str, ...] = ()  # what was measured of what is served
+    anomalies: tuple[str, ...] = ()  # of it, what is beyond what is allowed or usual
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, times as ISO text."""
@@ -95,6 +98,7 @@ class Seen:
     held: Held | None = None
     problems: tuple[str, ...] = ()
     rollout: Standing | None = None
+    findings: Findings | None = None
 
 
 def status_of(seen: Seen) -> Status:
@@ -114,6 +118,8 @@ def status_of(seen: Seen) -> Status:
         problems=seen.problems,
         next_move=_next_move(seen, last),
         rollout=seen.rollout,
+        monitor=told(seen.findings) if seen.findings else (),
+        anomalies=tuple(each.sentence for each in seen.findings.anomalies) if seen.findings else (),
     )
 
 
@@ -140,8 +146,16 @@ def read_status(state: State) -> Status:
             claim=state.decisions.claim(current.number) if current else None,
             held=_held(state),
             rollout=standing(state.rollouts.all(), state.rollouts.states()),
+            findings=read_findings(state),
         )
     )
+
+
+def read_findings(state: State) -> Findings | None:
+    """What the monitor wrote last; None before it did. Raises Unavailable when the store does not answer."""
+    key = state.layout.current("monitor")
+    stored = state.bucket.find(key)
+    return Findings.from_json(stored.body, key) if stored else None
 
 
 def _held(state: State) -> Held | None:

@@ -53,6 +53,10 @@ def _lines(status: Status, worker: str | None, problems: Sequence[str]) -> Itera
         yield "rollout", line(status.rollout), PHASES.get(status.rollout.phase, "cyan")
         for test in status.rollout.tests:
             yield "", test, None
+    for number, measured in enumerate(status.monitor):
+        yield "" if number else "monitor", measured, None
+    for anomaly in status.anomalies:
+        yield "anomaly", anomaly, "yellow"
     counts = dict(status.uploads)
     seen = counts.pop("seen", 0)
     yield "uploads", f"{seen}: " + ", ".join(f"{count} {state}" for state, count in counts.items()), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from trimtab.core.monitor.answers import AnswerWindow
 from trimtab.core.monitor.bands import Anomaly
@@ -57,3 +57,22 @@ class Findings(Record):
     def newest_minutes(self) -> dict[int, Minute]:
         """By version, ascending."""
         return {minute.version: minute for minute in sorted(self.minutes, key=lambda m: (m.version, m.start))}
+
+
+def told(found: Findings) -> tuple[str, ...]:
+    """What `trimtab status` shows of it, a line each; anomalies stand by themselves."""
+    lines = []
+    for version, minute in found.newest_minutes().items():
+        when = datetime.fromtimestamp(minute.start, UTC)
+        lines.append(
+            f"v{version} at {when:%H:%M}: {minute.per_second:.3g} requests/s, {minute.availability:.2%} answered, "
+            f"median {minute.p50:.3g} ms, p99 {minute.p99:.3g} ms"
+        )
+    for load in found.load:
+        lines.append(f"v{load.version} uses {load.cores:.2g} cores and {load.memory_bytes / 1e6:.0f} MB")
+    for each in found.performance:
+        share = f"; {each.missing_share:.0%} of its answers have no mature label" if each.missing_share else ""
+        lines.append(f"{each.reason}{share}")
+    if found.inputs is not None:
+        lines.append(f"requests: {found.inputs.alarm or found.inputs.reason}")
+    return tuple(lines)
