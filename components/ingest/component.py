@@ -24,6 +24,7 @@ def ingest(
 
     from trimtab.adapters.steps import step
     from trimtab.components.ingest.ingestion import ingest_by_hand, ingest_decided
+    from trimtab.core.wording import counted
 
     with step("ingest", model, spec, state, run_key) as run:
         if run.done is None:
@@ -31,7 +32,8 @@ def ingest(
             run.conclude(found)
         dataset = run.state.data.dataset(run.result["dataset"])
         rows = sum(part.rows for part in dataset.partitions)
-        run.say(f"decision {run.result['decision']}: {rows} rows in {len(dataset.partitions)} partitions")
+        held = f"{counted(rows, 'row')} in {counted(len(dataset.partitions), 'partition')}"
+        run.say(f"decision {run.result['decision']}: {held}")
         batch.uri = run.state.uri(run.state.layout.dataset(dataset.digest))
         batch.metadata.update({"digest": dataset.digest, "rows": rows, "partitions": len(dataset.partitions)})
         return namedtuple("Ingested", ["run_key"])(run.run_key)

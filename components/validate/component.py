@@ -20,6 +20,7 @@ def validate(
     """Show which rows of the run's uploads are valid, and why the others are not."""
     from trimtab.adapters.steps import step
     from trimtab.components.validate.validation_report import render, valid_rows
+    from trimtab.core.wording import counted
 
     with step("validate", model, spec, state, run_key) as run:
         if run.done is None:
@@ -27,7 +28,8 @@ def validate(
             findings = [(ledger.entry(entry), ledger.outcome(entry)) for entry in run.earlier("ingest")["entries"]]
             page = run.state.data.put_card(render(model, findings))
             run.conclude({"report": page, "validRows": valid_rows(findings), "uploads": len(findings)})
-        run.say(f"{run.result['validRows']} valid rows in {run.result['uploads']} uploads")
+        found = run.result
+        run.say(f"{counted(found['validRows'], 'valid row')} in {counted(found['uploads'], 'upload')}")
         report.uri = run.state.uri(run.state.layout.card(run.result["report"]))
         report.metadata.update({"digest": run.result["report"], "validRows": run.result["validRows"]})
         return run.result["validRows"]
