@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -129,9 +130,9 @@ def test_ten_thousand_predictions_with_late_labels_are_judged_exactly(
     third = len(sent) // 3
     log(*sent[:third], writer="v1-feedback")  # Seldon's feedback, the API, and the API again
     state.labels.add(sent[third : 2 * third])
-    begin = time.perf_counter()
+    begin = time.thread_time()
     table = joined(state, model, NOW)
-    first_look = time.perf_counter() - begin
+    first_look = time.thread_time() - begin
     state.labels.add(sent[2 * third :])
     before = judged(joined(state, model, NOW), model)
 
@@ -151,7 +152,7 @@ def test_ten_thousand_predictions_with_late_labels_are_judged_exactly(
     assert len(early) > 200
     shown = own_rows(table).filter(~pl.col("mature") & pl.col("label").is_not_null())
     assert shown.height == len(early)
-    assert first_look < 5  # about 0.7 s, most of it to parse 13,000 lines
+    assert first_look < 3  # seconds of the processor; about 0.7, most of it to parse 17,000 lines
 
 
 def judged(table: pl.DataFrame, model: ContinuousModel) -> dict[str, float]:
@@ -347,3 +348,30 @@ def test_while_the_store_is_down_what_was_read_stays(tmp_path: Path, model: Cont
 
     assert table.frame(NOW).height == 1
     assert not table.refresh()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"at": float("inf")}, {"at": 1e30}, {"at": -1e30}, {"received": 1e30}, {"row": 10**30}, {"row": -1}],
+)
+def test_a_label_with_a_time_or_row_that_cannot_be_harms_no_other(
+    state: State, model: ContinuousModel, log: Callable[..., None], change: dict[str, float]
+) -> None:
+    log(answer("a"), answer("damaged", at=1e30))
+    state.bucket.create(
+        state.layout.labels("w/" + "0" * 20),
+        json.dumps({"kind": "label", "id": "a", "value": False, "at": 5.0} | change).encode(),
+    )
+    state.labels.add([label("a", True)])
+
+    assert labels_of(joined(state, model, NOW)) == {"a": True}
+
+
+def test_whole_numbers_and_fractions_stand_in_one_column(
+    state: State, model: ContinuousModel, log: Callable[..., None]
+) -> None:
+    heats = [1] * 200 + [2.5, None, -3]
+    lines = [answer(f"r{n}", features={"heat": [heat], "shift": ["night"]}) for n, heat in enumerate(heats)]
+    log(*lines)
+
+    assert joined(state, model, NOW)["heat"].to_list() == heats

@@ -10,10 +10,11 @@ import polars as pl
 
 from trimtab.core.errors import Invalid
 from trimtab.core.labels import key_text, read_value
-from trimtab.core.logged import target_type
+from trimtab.core.logged import LATEST, target_type
 from trimtab.core.predictions import Label
 from trimtab.core.spec.model import Data
 
+MOST_ROWS = 2**31  # of a request, far beyond what one may have
 LABELS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "row": pl.Int64,
@@ -39,6 +40,10 @@ def label_table(labels: Iterable[Label], data: Data) -> tuple[pl.DataFrame, dict
             wrong[reason] = wrong.get(reason, 0) + 1
             continue
         received = label.received or label.at
+        if not (0 <= label.at < LATEST and 0 <= received < LATEST and 0 <= label.row < MOST_ROWS):
+            reason = "found a time or a row that no label can have"
+            wrong[reason] = wrong.get(reason, 0) + 1
+            continue
         kept.append((label.id, label.row, key, label.at, received, received, value))
     schema = LABELS | {"label": target_type(data)}
     return pl.DataFrame(kept, schema=schema, orient="row"), wrong

@@ -33,6 +33,7 @@ LOGGED: dict[str, pl.DataType | type[pl.DataType]] = {
     "signature": pl.Int64,  # which columns the request named, see `Signatures`
 }
 OWN = (*LOGGED, "prediction", "label", "label_at", "label_received", "mature")
+LATEST = 1e11  # wall seconds since 1970; a line that says more is damaged, and would fit into no column
 ROW_KEY = ("request_id", "row", "version", "shadow")
 
 
@@ -114,6 +115,8 @@ def prediction_table(
 
 def _whole(line: PredictionLine) -> bool:
     """Whether every column has a value a row; a line that was damaged and is JSON all the same may not."""
+    if not 0 <= line.at < LATEST:
+        return False
     listed = (line.predictions, *line.features.values(), *line.passed.values())
     return all(len(values) == line.rows for values in listed) and (line.scores is None or len(line.scores) == line.rows)
 
