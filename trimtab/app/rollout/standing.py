@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from trimtab.core.rollout.serving import WHOLE
 from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
 
 
@@ -85,7 +86,8 @@ def next_move(model: str, found: Standing | None) -> str:
 
 def line(found: Standing) -> str:
     """One line: where it stands and why."""
-    share = "a copy of the traffic" if found.shadow else f"{found.weight_percent} %"
+    share = "everything" if found.weight_percent == WHOLE else f"{found.weight_percent} %"
+    share = "a copy of the traffic" if found.shadow else share
     split = f", v{found.version} answers {share}" if found.goes_on and (found.weight_percent or found.shadow) else ""
     place = f", step {min(found.step, found.steps)} of {found.steps}" if found.goes_on else ""
     behind = f"; behind it {', '.join(found.waiting)}" if found.waiting else ""
