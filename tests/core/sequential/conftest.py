@@ -14,7 +14,7 @@ from trimtab.core.sequential.mixing import log_mean
 from trimtab.core.sequential.two_streams import log_steps
 
 Floats = NDArray[np.float64]
-AT_ONCE = 200  # repetitions: bounds memory
+AT_ONCE = 40  # repetitions: arrays that stay in the allocator's reach
 
 
 def two_streams(challenger: NDArray[np.bool_], values: Floats, shares: Floats, margin: float) -> Floats:
@@ -30,9 +30,13 @@ def two_streams(challenger: NDArray[np.bool_], values: Floats, shares: Floats, m
 
 def pairs(differences: Floats, margin: float) -> Floats:
     """Log e-value after each pair; differences of shape (repetitions, pairs)."""
-    relative = (differences - margin) / max(1 + margin, betting.LEAST_SPAN)
-    steps = np.log1p(relative[..., None] * betting.STAKES)
-    return log_mean(np.cumsum(steps, axis=1), betting.WEIGHTS)
+    found = np.empty(differences.shape)
+    for start in range(0, len(differences), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        relative = (differences[part] - margin) / max(1 + margin, betting.LEAST_SPAN)
+        steps = np.log1p(relative[..., None] * betting.STAKES)
+        found[part] = log_mean(np.cumsum(steps, axis=1), betting.WEIGHTS)
+    return found
 
 
 @pytest.fixture(scope="session")

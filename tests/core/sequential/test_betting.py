@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -13,6 +13,7 @@ from trimtab.core.sequential.betting import WEIGHTS, Bets, update
 differences = st.floats(-1, 1)
 
 
+@settings(deadline=None)
 @given(low=differences, high=differences, chance=st.floats(0, 1), margin=st.floats(-0.99, 1))
 def test_no_bet_gains_in_expectation_wherever_the_null_holds(
     low: float, high: float, chance: float, margin: float
@@ -23,6 +24,7 @@ def test_no_bet_gains_in_expectation_wherever_the_null_holds(
     assert ((1 - chance) * wealth[0] + chance * wealth[1] <= 1 + 1e-9).all()
 
 
+@settings(deadline=None)
 @given(
     values=hnp.arrays(np.float64, st.integers(0, 80), elements=differences),
     cut=st.integers(0, 80),
@@ -38,6 +40,7 @@ def test_portions_give_the_same_bits_across_the_chunks_of_a_long_update() -> Non
     assert update(update(Bets(margin=0.02), values[:50_001]), values[50_001:]) == update(Bets(margin=0.02), values)
 
 
+@settings(deadline=None)
 @given(margin=st.floats(-1, 1), values=hnp.arrays(np.float64, 50, elements=st.sampled_from([-1.0, 0.0, 1.0])))
 def test_wealth_stays_finite_at_the_ends_of_the_range(margin: float, values: np.ndarray) -> None:
     bets = update(Bets(margin=margin), values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
@@ -14,6 +14,7 @@ from trimtab.core.sequential.bounds import interval, lower, ratio_lower, upper
 values = hnp.arrays(np.float64, st.integers(0, 40), elements=st.floats(0, 1))
 
 
+@settings(deadline=None)
 @given(values=values)
 def test_bounds_lie_in_the_range_and_on_their_sides(values: np.ndarray) -> None:
     low, high = interval(values, 0.05)
@@ -23,6 +24,7 @@ def test_bounds_lie_in_the_range_and_on_their_sides(values: np.ndarray) -> None:
         assert low <= values.mean() + 1e-9 <= high + 2e-9
 
 
+@settings(deadline=None)
 @given(values=values, scale=st.floats(0.1, 1))
 def test_a_smaller_alpha_never_claims_more(values: np.ndarray, scale: float) -> None:
     assert lower(values, 0.05 * scale) <= lower(values, 0.05) + 1e-9

@@ -41,21 +41,21 @@ def lasting(rng: np.random.Generator, count: int) -> Floats:
 
 def test_errors_of_an_equal_challenger_over_all_steps(two_streams_paths: Paths) -> None:
     rng = np.random.default_rng(11)
-    arms, shares = traffic(rng, 1500)
+    arms, shares = traffic(rng, 1200)
     failed = (rng.random(arms.shape) < 0.02).astype(float)
     assert_no_more_than_alpha(two_streams_paths(arms, failed, shares, 0.01).max(axis=1))
 
 
 def test_errors_of_a_challenger_on_the_edge(two_streams_paths: Paths) -> None:
     rng = np.random.default_rng(12)
-    arms, shares = traffic(rng, 1500)
+    arms, shares = traffic(rng, 1200)
     failed = (rng.random(arms.shape) < np.where(arms, 0.05, 0.04)).astype(float)
     assert_no_more_than_alpha(two_streams_paths(arms, failed, shares, 0.01).max(axis=1))
 
 
 def test_errors_in_hours_that_are_hard_for_both(two_streams_paths: Paths) -> None:
     rng = np.random.default_rng(13)
-    arms, shares = traffic(rng, 1500)
+    arms, shares = traffic(rng, 1200)
     rate = 0.3 * norm.cdf(lasting(rng, arms.shape[1]))
     failed = (rng.random(arms.shape) < rate + 0.01 * arms).astype(float)
     assert_no_more_than_alpha(two_streams_paths(arms, failed, shares, 0.01).max(axis=1))
@@ -63,11 +63,11 @@ def test_errors_in_hours_that_are_hard_for_both(two_streams_paths: Paths) -> Non
 
 def test_latency_when_both_become_30_percent_slower_together(two_streams_paths: Paths) -> None:
     rng = np.random.default_rng(14)
-    arms, shares = traffic(rng, 1500)
-    slowdown = np.where(np.arange(arms.shape[1]) >= 500, 1.3, 1.0)
+    arms, shares = traffic(rng, 1200)
+    slowdown = np.where(np.arange(arms.shape[1]) >= 400, 1.3, 1.0)
     milliseconds = rng.lognormal(np.log(20), 0.4, arms.shape) * slowdown
     slow = (milliseconds > 50).astype(float)  # 1.1 % before, 5 % after
-    assert slow[:, 600:].mean() > 3 * slow[:, :500].mean()
+    assert slow[:, 400:].mean() > 3 * slow[:, :400].mean()
     assert_no_more_than_alpha(two_streams_paths(arms, slow, shares, 0.0).max(axis=1))
 
 
@@ -95,8 +95,8 @@ def test_a_whole_rollout_of_a_challenger_on_every_edge_at_once(two_streams_paths
     steps = [{"shadow": {}}, *({"set_weight": round(100 * share)} for share in STEPS)]
     levels = parts(Rollout.model_validate({"strategy": "canary", "steps": steps}), judges_latency=True)
     rng = np.random.default_rng(17)
-    arms, shares = traffic(rng, 1200)
-    shape = (RUNS, 800)
+    arms, shares = traffic(rng, 900)
+    shape = (RUNS, 600)
     paths = {
         "errors": two_streams_paths(arms, (rng.random(arms.shape) < 0.03 + 0.01 * arms) * 1.0, shares, 0.01),
         "latency": two_streams_paths(arms, (rng.random(arms.shape) < 0.05 + 0.02 * arms) * 1.0, shares, 0.02),
@@ -112,14 +112,14 @@ def test_a_whole_rollout_of_a_challenger_on_every_edge_at_once(two_streams_paths
 
 def test_a_challenger_at_twice_the_accepted_loss_is_hardly_ever_promoted(paired_paths: Paths) -> None:
     rng = np.random.default_rng(18)
-    champion = rng.random((RUNS, 2000)) < 0.10
-    challenger = rng.random((RUNS, 2000)) < 0.14
+    champion = rng.random((RUNS, 1500)) < 0.10
+    challenger = rng.random((RUNS, 1500)) < 0.14
     safe = paired_paths(champion.astype(float) - challenger, -0.02)
     assert (safe.max(axis=1) >= np.log(1 / ALPHA)).mean() <= 0.05
 
 
 def test_a_challenger_just_at_the_accepted_loss_is_promoted_in_no_more_than_alpha(paired_paths: Paths) -> None:
     rng = np.random.default_rng(19)
-    champion = rng.random((RUNS, 2000)) < 0.10
-    challenger = rng.random((RUNS, 2000)) < 0.12
+    champion = rng.random((RUNS, 1500)) < 0.10
+    challenger = rng.random((RUNS, 1500)) < 0.12
     assert_no_more_than_alpha(paired_paths(champion.astype(float) - challenger, -0.02).max(axis=1))

@@ -94,18 +94,26 @@ def update(streams: TwoStreams, challenger: Flags, values: Floats, shares: Float
 def log_steps(challenger: Flags, values: Floats, shares: Floats, margin: float) -> Floats:
     """What each unit adds to the log of each alternative's e-value, shape (units, alternatives)."""
     distinct, which = np.unique(shares, return_inverse=True)
-    steps = np.empty((len(values), SIZE))
-    for index, share in enumerate(distinct):
+    kind = 2 * which + challenger
+    if ((values == 0) | (values == 1)).all():
+        # Nearly always: then there are only a few different steps.
+        kinds = np.arange(2 * len(distinct))
+        table = np.stack([_log_steps(kinds, np.full(len(kinds), y), distinct, margin) for y in (0.0, 1.0)])
+        found: Floats = table[values.astype(np.intp), kind]
+        return found
+    return _log_steps(kind, values, distinct, margin)
+
+
+def _log_steps(kind: NDArray[np.intp], values: Floats, shares: Floats, margin: float) -> Floats:
+    """`kind` is twice the index of the share, and one more for the challenger."""
+    centres, slopes = np.empty((2 * len(shares), SIZE)), np.empty((2 * len(shares), SIZE))
+    for index, share in enumerate(shares):
         centre, stake = bets(float(share), margin)
-        for arm in (True, False):
-            at = (which == index) & (challenger == arm)
-            if arm:
-                gain = stake * (values[at][:, None] - centre)
-            else:
-                # The champion's side of the bet is as large as the challenger's is in the mean.
-                odds = share / (1 - share) if share < 1 else 0.0
-                gain = -stake * odds * (values[at][:, None] - (centre - margin))
-            steps[at] = np.log1p(gain)
+        # The champion's side of the bet is as large as the challenger's is in the mean.
+        odds = share / (1 - share) if share < 1 else 0.0
+        centres[2 * index], slopes[2 * index] = centre - margin, -odds * stake
+        centres[2 * index + 1], slopes[2 * index + 1] = centre, stake
+    steps: Floats = np.log1p(slopes[kind] * (values[:, None] - centres[kind]))
     return steps
 
 
