@@ -231,7 +231,8 @@ def measure(folder: Path, uploads: int, webhook: bool, rng: random.Random) -> tu
     spec.write_text(SPEC)
     period = LISTING_SECONDS if webhook else QUIET_LISTING
     watch = Watch()
-    with watch.watching(), Platform(folder, spec, webhook=webhook, listing_seconds=period) as platform:
+    platform = Platform(folder, spec, webhook=webhook, listing_seconds=period, serving=False)
+    with watch.watching(), platform:
         bench = Bench(platform, watch, period if not webhook else 1.0, rng)
         return [bench.upload(number) for number in range(1, uploads + 1)], bench.request_seconds()
 

@@ -113,7 +113,7 @@ def test_a_disk_that_fills_up_delays_uploads_and_loses_none(
     monkeypatch.setattr("trimtab.app.tenure.LEASE_SECONDS", 3.0)
     monkeypatch.setattr("trimtab.app.embedded.supervisor.TROUBLE_SECONDS", 2.0)
     said: list[str] = []
-    with Platform(disk.folder, spec_file, listing_seconds=0.5, tell=said.append) as platform:
+    with Platform(disk.folder, spec_file, listing_seconds=0.5, serving=False, tell=said.append) as platform:
         uploads = platform.loop.snapshot
         landing = platform.buckets.bucket("landing")
         kept = {"small/1.csv": rows(1)}

@@ -249,6 +249,27 @@ def test_a_challenger_killed_under_load_costs_only_what_was_in_flight_to_it(stan
     assert _routed(stand_ins) == HALF
 
 
+def test_a_challenger_that_hangs_is_taken_out(stand_ins: StandIns) -> None:
+    serve(stand_ins, HALF)
+    pid = stand_ins.variants[2].pid
+    assert pid is not None
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        stand_ins.client.timeout = httpx.Timeout(3)
+
+        def twenty_answers() -> bool:
+            try:
+                return stand_ins.send(20) == [1] * 20
+            except httpx.TimeoutException:
+                return False  # in flight to it, as long as the checks have not failed three times
+
+        until(twenty_answers)
+    finally:
+        os.killpg(pid, signal.SIGCONT)
+    stand_ins.client.timeout = httpx.Timeout(30)
+    until(lambda: set(stand_ins.send(20)) == {1, 2})
+
+
 def test_an_envoy_killed_under_load_costs_only_what_was_in_flight_to_it(stand_ins: StandIns) -> None:
     serve(stand_ins, HALF)
     load = Load(stand_ins, clients=4)

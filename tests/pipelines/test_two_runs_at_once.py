@@ -165,7 +165,8 @@ def test_a_run_through_the_sdk_beside_the_platforms_own_leaves_one_champion(
     text = SPEC.replace("LANDING", "landing")
     (tmp_path / "model.yaml").write_text(text)
     # By the stream's clock: on the wall's, a run that was rejected keeps the next upload waiting for minutes.
-    with Platform(tmp_path, tmp_path / "model.yaml", policy_clock="stream", listing_seconds=0.5) as platform:
+    spec = tmp_path / "model.yaml"
+    with Platform(tmp_path, spec, policy_clock="stream", listing_seconds=0.5, serving=False) as platform:
         address = platform.environment.state
         state = State.open(platform.buckets, address, "twice")
 

@@ -135,7 +135,7 @@ def _health_check() -> dict[str, Any]:
     Lenient, since a variant that computes for two seconds is busy and not ill.
     """
     return {
-        "timeout": "2s",
+        "timeout": "3s",
         "interval": "1s",
         "no_traffic_interval": "1s",
         "unhealthy_threshold": 3,
