@@ -289,6 +289,7 @@ class Platform:
             owner=f"up-{digest(str(self.folder))[:12]}",
             tell=self._tell,
             traffic=self.traffic,
+            load_addresses=self.traffic.load_addresses if self.traffic is not None else dict,
         )
         self._stack.callback(self.loop.stop)
         self.loop.start()

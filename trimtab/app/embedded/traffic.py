@@ -110,6 +110,10 @@ class EmbeddedTraffic:
     def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
         return self.gateway.answers(position, limit)
 
+    def load_addresses(self) -> dict[int, str]:
+        """Of the metrics of the model servers that answer, by version."""
+        return self.variants.load_addresses() if self.variants is not None else {}
+
     # The thread
 
     def _run(self) -> None:

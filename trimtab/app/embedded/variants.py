@@ -263,6 +263,11 @@ class Variants:
         """Those that have answered since they were first started."""
         return frozenset(version for version, one in list(self._running.items()) if one.was_ready)
 
+    def load_addresses(self) -> dict[int, str]:
+        """Of the metrics of those that answer, by version."""
+        running = list(self._running.items())
+        return {version: f"http://{LOOPBACK}:{one.metrics_port}/metrics" for version, one in running if one.ready}
+
     @property
     def failing(self) -> dict[int, str]:
         return {version: one.failing for version, one in list(self._running.items()) if one.failing}
