@@ -51,6 +51,21 @@ EVALUATION = {
     "difference": {"roc_auc": {"point": 0.05, "low": 0.02, "high": 0.08}},
     "slices": [{"column": "carrier", "value": "AA", "rows": 400, "candidate": {"point": 0.8}}],
 }
+SPEC = """
+apiVersion: trimtab.dev/v1alpha1
+kind: ContinuousModel
+metadata: {name: flights}
+spec:
+  data:
+    source: s3://landing/flights/
+    format: csv
+    timestamp: ts
+    target: late
+    schema: {distance: {type: float}, carrier: {type: category, values: [AA, DL, UA]}, late: {type: boolean}}
+  training: {estimator: "sklearn.ensemble:RandomForestClassifier"}
+  evaluation: {primary: roc_auc}
+  rollout: ROLLOUT
+"""
 
 
 @pytest.fixture
@@ -66,7 +81,12 @@ def register(state: State, tmp_path: Path) -> Callable[..., ModelVersion]:
     """Fit a small model, register it and, if wanted, conclude its decision and make it champion."""
 
     def register(
-        run: str, ended: Any = "champion", champion: bool = False, estimator: Any = None, card: str = "<p>card</p>"
+        run: str,
+        ended: Any = "champion",
+        champion: bool = False,
+        estimator: Any = None,
+        card: str = "<p>card</p>",
+        rollout: str = "{}",
     ) -> ModelVersion:
         generator = np.random.default_rng(len(run))
         X = {"distance": generator.random(60), "carrier": generator.choice(["AA", "DL", "UA"], 60)}  # noqa: N806
@@ -82,7 +102,7 @@ def register(state: State, tmp_path: Path) -> Callable[..., ModelVersion]:
                 evaluated_artifact="b" * 64,
                 dataset="d" * 64,
                 training_digest="t" * 64,
-                spec="s" * 64,
+                spec=state.data.put_spec(SPEC.replace("ROLLOUT", rollout)),
                 trained_from=NOW,
                 trained_until=NOW,
                 rows=1234,
@@ -290,6 +310,20 @@ def test_a_version_that_waits_becomes_champion(state: State, register: Callable[
     assert (manifest.number, manifest.champion, manifest.previous, manifest.run_key) == (2, 2, 1, "second")
     told = [(entry.id, entry.kind, entry.summary) for entry in state.journal.entries()]
     assert told == [("manifest/2", "promoted", "v2 was approved by hand: second was judged")]
+
+
+def test_under_canary_an_approved_version_goes_through_its_rollout(
+    state: State, register: Callable[..., ModelVersion]
+) -> None:
+    register("first", champion=True)
+    register("second", ended="awaitingApproval", rollout="{strategy: canary, steps: [{setWeight: 5}]}")
+    said = run("approve", "flights", "v2")
+    assert said == "flights/v2 is challenger; how its rollout goes on: trimtab status flights -w\n"
+    manifest = State.open(state_buckets(state), state.address, "flights").registry.manifest()
+    assert manifest is not None
+    assert (manifest.champion, manifest.challenger, manifest.previous) == (1, 2, None)
+    assert read_status(state).next_move == ""
+    assert "approved before" in refused("approve", "flights", "v2").message
 
 
 def test_the_status_asks_for_an_approval_until_it_is_given(state: State, register: Callable[..., ModelVersion]) -> None:

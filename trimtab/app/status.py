@@ -194,10 +194,14 @@ def _last(results: Mapping[int, Outcome]) -> Last | None:
     return Last(outcome.number, outcome.state, outcome.reason, outcome.version, outcome.recorded_at)
 
 
+def _rolled_out(seen: Seen) -> tuple[int, ...]:
+    return () if seen.rollout is None else (seen.rollout.version,)
+
+
 def _next_move(seen: Seen, last: Last | None) -> str:
     if last is not None and last.state == "failed":
         return f"trimtab logs {seen.model}/{last.decision}, mend what it says, then trimtab run {seen.model}"
-    if last is not None and last.version in waiting(seen.results.values(), seen.manifest):
+    if last is not None and last.version in waiting(seen.results.values(), seen.manifest, _rolled_out(seen)):
         return f"trimtab show {seen.model}/v{last.version}, then trimtab approve {seen.model} {last.version}"
     if (move := rollout_move(seen.model, seen.rollout)) != "":
         return move

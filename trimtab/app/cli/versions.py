@@ -83,29 +83,39 @@ def approve(name: str, version: str | None, reason: str, as_json: bool) -> None:
     """
     Let NAME's rollout go on beyond the pause it waits at.
 
-    With VERSION: let that version become champion, which was better than its champion, and short of the floor.
+    With VERSION: let that version serve, which was better than its champion, and short of the floor: at once under
+    the strategy immediate, else through its rollout.
     """
-    if version is None:
-        from trimtab.app.cli.rollout import ask
+    from trimtab.app.cli.rollout import ask, poke
 
+    if version is None:
         ask("approve", name, reason, as_json, f"approved; trimtab plan {name} shows what comes next")
         return
     from trimtab.app.opening import Platform
     from trimtab.core.approval import approved
     from trimtab.core.references import parse_reference
+    from trimtab.core.spec import load
 
     number = parse_reference(f"{name}/v{version.removeprefix('v')}").number
     assert number is not None
     platform = Platform.find()
     state = platform.state(name)
     wanted, outcomes = state.registry.version(number), state.decisions.outcomes().values()
-    manifest = state.registry.publish(lambda now: approved(name, wanted, outcomes, now, datetime.now(UTC)))
+    how: dict[str, Any] = {
+        "immediate": load(state.data.spec(wanted.spec)).spec.rollout.strategy == "immediate",
+        "rolled_out": {spec.version for spec in state.rollouts.all()},
+    }
+    manifest = state.registry.publish(lambda now: approved(name, wanted, outcomes, now, datetime.now(UTC), **how))
     # Under the same id as the loop would tell it, which may be quicker.
     evidence = manifest.model_dump(mode="json", by_alias=True, include={"champion", "challenger", "previous"})
     decided_at = platform.policy_time(state)
     state.journal.tell(f"manifest/{manifest.number}", "promoted", manifest.cause, evidence, decided_at)
+    poke(platform, name)
     if as_json:
         print_json(manifest.model_dump(mode="json", by_alias=True))
+        return
+    if manifest.champion != number:
+        click.echo(f"{name}/v{number} is challenger; how its rollout goes on: trimtab status {name} -w")
         return
     before = f", before it v{manifest.previous}" if manifest.previous else ""
     click.echo(f"{name}/v{manifest.champion} is champion{before}")
