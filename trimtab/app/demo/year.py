@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trimtab.core.spec import ContinuousModel
 
 LEAST_GAIN = 0.40  # of never-retrained's error, over the whole year
-MOST_RUNS = 17  # one a month and a first, and one a changed recipe
+MOST_RUNS = 14  # a first, and one for every second fortnight; a changed recipe is one more
 NOTIFICATIONS = 5
 WHOLE_YEAR = 26  # fortnights
 Tell = Callable[[str, str, str], None]  # when, what, and how it ended
@@ -78,11 +78,10 @@ class Year:
             # Labels come late: the next fortnight's requests are on their way when this one's file lands.
             with Sending(self.stage.traffic, self._next(fortnight)):
                 self._put(fortnight)
-            if self._watch is not None:
-                self._watch.after_labels(self._label(fortnight))
+            labels = self._label(fortnight)
+            if self._watch is not None and self._watch.fortnights:
+                self._watch.after_labels(labels)
                 self._close_if_over(fortnight)
-            else:
-                self._label(fortnight)
             if self._trial is None and self.trials and self.trials[0].after <= fortnight.number:
                 self._open(fortnight)
 
@@ -248,7 +247,7 @@ def account(year: Year, backtest: Backtest, fortnights: int, began: float, facts
     foretold = backtest.comparison.policies[0]
     ours = continuous(state, model.spec.evaluation.primary, foretold.what)
     comparison = backtest.comparison.model_copy(update={"policies": (ours, *backtest.comparison.policies[1:])})
-    seconds = time.monotonic() - began
+    seconds, played = time.monotonic() - began, [trial for trial in TRIALS if trial.through <= fortnights]
     said = show(comparison.metric, foretold.score)
     return Summary(
         title=f"{model.name}: a year of continuous training",
@@ -264,8 +263,8 @@ def account(year: Year, backtest: Backtest, fortnights: int, began: float, facts
         ),
         comparison=comparison,
         promises=(
-            *promises(comparison, foretold_rows(backtest, comparison), fortnights),
-            *traffic_promises(year.fortnights, year.stories, sum(trial.through <= fortnights for trial in TRIALS)),
+            *promises(comparison, foretold_rows(backtest, comparison), fortnights, played),
+            *traffic_promises(year.fortnights, year.stories, played),
         ),
         incidents=tuple(year.incidents),
         rollouts=tuple(year.stories),
@@ -281,10 +280,12 @@ def foretold_rows(backtest: Backtest, comparison: Comparison) -> bool:
     return all(same_rows(ours, policy.batches) for policy in backtest.comparison.policies)
 
 
-def promises(comparison: Comparison, identical: bool, fortnights: int) -> tuple[Promise, ...]:
+def promises(
+    comparison: Comparison, identical: bool, fortnights: int, played: Sequence[Trial] = ()
+) -> tuple[Promise, ...]:
     """What the demo is to show; the gain is promised for the whole year only."""
     runs, gain = len(comparison.policies[0].runs), comparison.gain("never")
-    most = min(MOST_RUNS, 1 + fortnights // 2)
+    most = min(MOST_RUNS, 1 + fortnights // 2) + sum(bool(trial.estimator) for trial in played)
     made = [
         Promise(
             promise="Every policy judged on identical rows",
@@ -308,7 +309,7 @@ def promises(comparison: Comparison, identical: bool, fortnights: int) -> tuple[
 
 
 def traffic_promises(
-    fortnights: Sequence[Fortnight], stories: Sequence[RolloutStory], trials: int
+    fortnights: Sequence[Fortnight], stories: Sequence[RolloutStory], trials: Sequence[Trial]
 ) -> tuple[Promise, ...]:
     """What the demo is to show of the traffic, whose rollouts are judged each for itself besides."""
     asked = [each for fortnight in fortnights for each in fortnight.asked]
@@ -327,7 +328,7 @@ def traffic_promises(
             Promise(
                 promise="The good challenger promoted, the bad ones rolled back",
                 found=ends or "none was put under traffic",
-                kept=len(stories) == trials and all(story.kept for story in stories),
+                kept=len(stories) == len(trials) and all(story.kept for story in stories),
             )
         )
     return tuple(made)

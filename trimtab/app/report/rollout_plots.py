@@ -101,11 +101,15 @@ def _labels(alt: ModuleType, story: RolloutStory, size: Size) -> list[Any]:
     """A rule where labels came, in every panel's place on the axis."""
     if not story.labels:
         return []
-    rows = [{"at": at.isoformat(), "word": "labels come"} for at in story.labels]
+    near = story.began + (story.ended - story.began) * 0.3  # too near the axis for words on its left
+    rows = [{"at": at.isoformat(), "word": "labels come", "near": at < near} for at in story.labels]
     base = alt.Chart(alt.Data(values=rows)).encode(x=_x(alt, story, size, labels=False))
     rule = base.mark_rule(color=FAINT, strokeDash=[3, 3])
-    word = base.mark_text(fontSize=11, color=INK, align="right", dx=-4, baseline="top")
-    return [rule, word.encode(y=alt.value(0), text="word:N")]
+    words = [
+        base.transform_filter(test).mark_text(fontSize=11, color=INK, align=align, dx=dx, baseline="top")
+        for test, align, dx in (("datum.near", "left", 4), ("!datum.near", "right", -4))
+    ]
+    return [rule, *(word.encode(y=alt.value(0), text="word:N") for word in words)]
 
 
 def _evidence(alt: ModuleType, story: RolloutStory, size: Size) -> Any:
@@ -149,7 +153,8 @@ def _tally(alt: ModuleType, story: RolloutStory, size: Size) -> Any:
         own = index == 0
         layers.append(
             base.mark_line(
-                interpolate="step-after", color=COLOURS["weight"] if own else FAINT, strokeWidth=2 if own else 1.6,
+                interpolate="linear" if line.name == "accepted" else "step-after",
+                color=COLOURS["weight"] if own else FAINT, strokeWidth=2 if own else 1.6,
                 strokeDash=[1, 0] if own else [5, 3],
             )
         )  # fmt: skip
