@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trimtab.core.predictions import Label, PredictionLine
 from trimtab.serving.answering import Asked, is_shadow, parse, request_id
@@ -204,3 +206,52 @@ def test_a_mirrored_request_is_known_by_its_host():
     assert is_shadow("127.0.0.1:8080-shadow")
     assert is_shadow("gateway-shadow:8080")
     assert not is_shadow("shadow:8080")
+
+
+CELL = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from(["AA", "JFK", 0, 1])
+)
+WORDS = [
+    "data",
+    "names",
+    "ndarray",
+    "tensor",
+    "shape",
+    "values",
+    "jsonData",
+    "inputs",
+    "name",
+    "datatype",
+    "parameters",
+]
+NAMED = st.sampled_from([*WORDS, "INT64", "carrier", "origin", "distance", "heat", "holiday", "trip", "ts", "other"])
+ANYTHING = st.recursive(
+    CELL | NAMED, lambda inner: st.lists(inner, max_size=6) | st.dictionaries(NAMED, inner, max_size=6), max_leaves=30
+)
+ROWS = st.lists(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["carrier", "origin", "distance", "heat", "holiday", "ts"], CELL)),
+    max_size=3,
+)
+MESSAGES = (
+    ANYTHING
+    | ROWS.map(lambda rows: {"jsonData": rows})
+    | st.lists(st.lists(CELL, min_size=5, max_size=5)).map(lambda rows: {"data": {"ndarray": rows}})
+)
+
+
+@pytest.fixture(scope="module")
+def any_answering(trained: Any, spec_text: str) -> Any:
+    from trimtab.core.spec import load
+    from trimtab.serving.answering import Answering
+    from trimtab.serving.meters import Meters
+    from trimtab.serving.served import Served
+
+    return Answering(Served("trips", 7, load(spec_text).spec.data, trained()), lambda lines: None, Meters(1, {}))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(message=MESSAGES, protocol=st.sampled_from(["seldon", "v2"]))
+def test_no_json_at_all_is_a_fault_of_the_model(any_answering, message, protocol):
+    code, answer = ask(any_answering, message, protocol)
+    assert code in (200, 400, 413), answer
+    assert code == 200 or (answer["error"] if protocol == "v2" else answer["status"]["info"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GRACEFUL_SECONDS = 10
 BOOT_SECONDS = 60  # for a worker to come to its first request
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - gunicorn opens and unlinks a file of a random name there
 # BLAS and OpenMP threads cost a single row more than they save, and two variants share one machine.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -91,6 +92,8 @@ def _application(model: TrimtabModel) -> Any:
                 "timeout": BOOT_SECONDS,
                 "graceful_timeout": GRACEFUL_SECONDS,
                 "loglevel": "warning",
+                # A heartbeat in memory: a slow disk must not look like a dead worker.
+                "worker_tmp_dir": SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None,
                 "proc_name": f"{settings.model}/v{settings.version}",
                 "pre_fork": pre_fork,
                 "post_fork": post_fork,

@@ -27,8 +27,9 @@ from gunicorn.workers.base import Worker
 from trimtab.adapters.seldon.application import STATUS, UNREAD
 from trimtab.serving.seldon_payload import failure
 
-IDLE_SECONDS = 120.0  # an idle connection is kept; longer than the router keeps its own
-TRANSFER_SECONDS = 10.0  # without a byte of a body, or of room for the answer
+# Envoy keeps an idle connection for an hour: who asks must be the one that closes, or a request meets the closing.
+IDLE_SECONDS = 3700.0
+TRANSFER_SECONDS = 10.0  # without a byte of a request that has begun, or of room for the answer
 LINGER_SECONDS = 1.0  # the rest of a refused body is read for so long, or the answer would be lost with it
 DRAIN_SECONDS = 8.0  # requests in flight are finished at the end
 
@@ -110,6 +111,7 @@ class ConnectionThreads(Worker):  # type: ignore[misc]
         """One connection, until either side ends it."""
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             parser = RequestParser(self.cfg, client, address)
             while self._one(parser, client, address, server):
                 pass
@@ -118,8 +120,10 @@ class ConnectionThreads(Worker):  # type: ignore[misc]
         except ParseException as error:
             with contextlib.suppress(OSError):
                 self._tell(client, 431 if isinstance(error, LimitRequestHeaders | LimitRequestLine) else 400, error)
-        except Exception:
-            self.log.exception("a connection ended with an error")
+        except Exception as error:
+            self.log.exception("a request ended with an error of the server's own")
+            with contextlib.suppress(OSError):
+                self._tell(client, 500, error)
         finally:
             with contextlib.suppress(OSError):
                 client.close()
@@ -129,19 +133,13 @@ class ConnectionThreads(Worker):  # type: ignore[misc]
 
     def _one(self, parser: Any, client: socket.socket, address: Any, server: Any) -> bool:
         """One request with its answer; False where the connection ends with it."""
-        with self._lock:
-            self._idle.add(client)
-            if not self.alive and parser.req_count:
-                return False
+        if not parser.unreader.buf.tell() and not self._asked(client, bool(parser.req_count)):
+            return False
+        client.settimeout(TRANSFER_SECONDS)
         try:
-            client.settimeout(IDLE_SECONDS if self.alive else LINGER_SECONDS)
             request = next(parser)
         except NoMoreData:
             return False
-        finally:
-            with self._lock:
-                self._idle.discard(client)
-        client.settimeout(TRANSFER_SECONDS)
         _, environ = create(request, client, address, server, self.cfg)
         environ["wsgi.multithread"] = True
         answer = OneWrite(request, client, self.cfg)
@@ -153,9 +151,25 @@ class ConnectionThreads(Worker):  # type: ignore[misc]
             _linger(client)
         return not answer.should_close()
 
+    def _asked(self, client: socket.socket, before: bool) -> bool:
+        """Wait for a request's first byte; False where the connection ends instead."""
+        with self._lock:
+            if not self.alive and before:
+                return False
+            self._idle.add(client)
+        try:
+            client.settimeout(IDLE_SECONDS if self.alive else LINGER_SECONDS)
+            return bool(client.recv(1, socket.MSG_PEEK))
+        finally:
+            with self._lock:
+                self._idle.discard(client)
+
     def _tell(self, client: socket.socket, code: int, error: Exception) -> None:
-        """What is no HTTP gets its reason in JSON all the same."""
-        body = json.dumps(failure(code, f"the request is no HTTP that can be read: {error}")).encode()
+        """What never reached the application gets its reason in JSON all the same."""
+        text = (
+            f"the server failed on it: {error}" if code == 500 else f"the request is no HTTP that can be read: {error}"
+        )
+        body = json.dumps(failure(code, text)).encode()
         head = (
             f"HTTP/1.1 {STATUS[code]}\r\nDate: {util.http_date()}\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
