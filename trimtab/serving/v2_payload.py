@@ -130,7 +130,7 @@ def write(
     rows = len(predictions)
     column, kind = target
     outputs: list[dict[str, Any]] = [
-        {"name": column, "shape": [rows, 1], "datatype": OF_TYPE[kind], "data": list(predictions)}
+        {"name": column, "shape": [rows, 1], "datatype": _predicted(kind), "data": list(predictions)}
     ]
     if scores is not None:
         flat = [value for row in scores for value in row]
@@ -149,7 +149,7 @@ def metadata(
     name: str, version: int, columns: Sequence[tuple[str, str]], target: tuple[str, str], classes: int
 ) -> dict[str, Any]:
     """What the model takes and gives, by (name, type of the schema)."""
-    outputs = [{"name": target[0], "datatype": OF_TYPE[target[1]], "shape": [-1, 1]}]
+    outputs = [{"name": target[0], "datatype": _predicted(target[1]), "shape": [-1, 1]}]
     if classes:
         outputs.append({"name": "probabilities", "datatype": "FP64", "shape": [-1, classes]})
     inputs = [{"name": column, "datatype": OF_TYPE[kind], "shape": [-1]} for column, kind in columns]
@@ -160,3 +160,8 @@ def metadata(
         "inputs": inputs,
         "outputs": outputs,
     }
+
+
+def _predicted(kind: str) -> str:
+    """A regression predicts fractions of whole numbers too."""
+    return "FP64" if kind in ("int", "float") else OF_TYPE[kind]
