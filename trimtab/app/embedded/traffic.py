@@ -184,6 +184,7 @@ class EmbeddedTraffic:
             busy = waited < QUIET_SECONDS or self.gateway.under_way(names) > 0
             if busy and waited < DRAIN_SECONDS:
                 continue
+            self._tell(f"stopping v{version}: no route leads there any more")
             self.variants.end(version)
             del self._leaving[version]
         for version in set(self._leaving) & keep:

@@ -302,7 +302,6 @@ class Variants:
         thread = threading.Thread(target=one.stop, name=f"v{version}-ending", daemon=True)
         thread.start()
         self._ending[version] = thread
-        self._tell(f"stopping v{version}: no route leads there any more")
 
     def stop(self) -> None:
         """End all of them, side by side, and wait for it."""
