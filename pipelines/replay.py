@@ -20,6 +20,7 @@ from trimtab.adapters.arrivals import assemble, entry_of, list_source
 from trimtab.adapters.intake import take_in
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.models import Champion, reference_of
+from trimtab.adapters.performance import PerformanceWatch
 from trimtab.adapters.rows import load_rows
 from trimtab.adapters.state import State
 from trimtab.adapters.state.state import wall_clock
@@ -28,11 +29,11 @@ from trimtab.components.select_window.window import select
 from trimtab.components.train.training import Fitted, fit
 from trimtab.core.comparison import BatchScore, TrainingRun, Upload, run_evidence, why_of
 from trimtab.core.errors import Invalid
-from trimtab.core.observation import observe
+from trimtab.core.observation import in_order, observe
 from trimtab.core.records import Decision, IntakeOutcome, ModelVersion, Outcome, digest, run_key
 from trimtab.core.spec.digests import training_digest
 from trimtab.core.trigger import decide
-from trimtab.core.triggering import Policy, StartRun, Verdict, Wait
+from trimtab.core.triggering import Policy, Sign, StartRun, Verdict, Wait
 from trimtab.core.window import TrainingWindow
 from trimtab.pipelines.fixed_policies import Taken
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 STATE = "s3://backtest/replay"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+NO_LOG = pl.DataFrame({"version": []}, schema={"version": pl.Int64})
 SETTLED = timedelta(days=3650)  # nothing else is arriving: a replayed upload has settled long ago
 
 
@@ -75,6 +77,7 @@ class Replay:
         self._recipe = training_digest(self.model, code, sklearn.__version__)
         self._champion: Champion | None = None
         self._serving_since: datetime | None = None  # wall clock, as outcomes are recorded on it
+        self._performance = PerformanceWatch(self._state, self.model, replayed=True)
         self._versions = 0
         self._now = BEGINNING
 
@@ -142,8 +145,20 @@ class Replay:
             wall_is_policy=False,
             drift=self._policy.triggers.drift,
             champion_since=self._serving_since,
+            worse=self._worse(),
         )
         return decide(self._policy, observed, self._now)
+
+    def _worse(self) -> Sign | None:
+        """What the uploads prove against the champion; nobody serves here, so there is no log."""
+        if self._champion is None or self._policy.triggers.performance is None:
+            return None
+        known = self._state.ledger.outcomes()
+        standing = [known[entry.id] for entry in in_order(self._state.ledger.entries().values()) if entry.id in known]
+        outcomes = [outcome for outcome in standing if outcome.state == "ingested"]
+        decisions = self._state.decisions.all()
+        (found,) = self._performance.look(self._champion, NO_LOG, outcomes, decisions, self._now)
+        return found.sign()
 
     def _note_upload(self, batch: Batch, outcome: IntakeOutcome, verdict: Verdict) -> None:
         if isinstance(verdict, StartRun):
@@ -246,7 +261,7 @@ class Replay:
             estimator=self.model.spec.training.estimator,
             seed=self.model.spec.training.seed,
             metrics={},
-            evaluation={},
+            evaluation=assessment.evaluation.model_dump(mode="json", by_alias=True),
             reference=self._state.data.put_profile(reference_of(assessment.pipeline, learned, data)),
             lineage={},
             training_seconds=0.0,

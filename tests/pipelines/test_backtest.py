@@ -242,3 +242,19 @@ def test_flights_the_classification_example_runs(tmp_path: Path) -> None:
     assert ours.runs[0].outcome == "champion"
     assert len(ours.batches) == 2
     assert 0.55 < ours.score < 1
+
+
+def test_the_performance_trigger_trains_where_the_champion_is_proven_worse() -> None:
+    text, _ = spec()
+    # The level rises each week: the error of a model that stands still grows beyond any limit. Uploads alone train
+    # the first model, from eight weeks of history, and then not before eight more.
+    performance = "performance: {metric: mean_absolute_error, dropFromBaseline: 0.5, overRows: 400}"
+    watched = text.replace("minNewRows: 300, settle: 0s}", f"minNewRows: 1300, settle: 0s}}, {performance}")
+    spans = [(0, 8), *((week, 1) for week in range(8, 16))]
+    batches = [Batch(f"{first:02}.csv", weeks(first, n), None, None) for first, n in spans]
+    made = backtest(load(watched), watched, batches).comparison
+    runs = next(policy.runs for policy in made.policies if policy.name == "trimtab")
+
+    proven = [run for run in runs if run.reason == "performance"]
+    assert proven
+    assert all("proven above" in run.why for run in proven)

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from trimtab.adapters.joined import joined_of
+from trimtab.adapters.performance import PerformanceWatch
 from trimtab.adapters.server_load import ServerLoad
 from trimtab.adapters.state import State
 from trimtab.app.answer_watch import AnswerWatch
 from trimtab.app.clocks import WallClock
 from trimtab.app.intake import Intake
-from trimtab.app.performance_watch import PerformanceWatch
 from trimtab.app.service_watch import ServiceWatch
 from trimtab.core.errors import Conflict, TrimtabError, Unavailable
 from trimtab.core.monitor.alarm import halved

@@ -1,4 +1,4 @@
-"""The champion, and every other version with enough labels, on mature labels."""
+"""The champion, and every other version with enough labels, on mature labels: for the monitor and for a replay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from trimtab.adapters import columns as tables
 from trimtab.adapters.judged import Uploads, choose, concatenate, from_log, with_naive
 from trimtab.adapters.models import Champion
 from trimtab.adapters.state import State
@@ -87,12 +88,17 @@ class PerformanceWatch:
         now: datetime,
     ) -> Performance:
         data, version = self._model.spec.data, champion.version
-        log = from_log(table, version.number, data, now, self._replayed)
+        logged = bool((table["version"] == version.number).any())
+        log = (
+            from_log(table, version.number, data, now, self._replayed)
+            if logged
+            else concatenate("log", [], tables.classes(data))
+        )
         try:
             uploads = self._uploads.judged(champion, outcomes, now)
         except Invalid:
             # It was made for another schema; the changed training digest brings a new one.
-            uploads = concatenate("uploads", [], ())
+            uploads = concatenate("uploads", [], tables.classes(data))
         judged = choose(log, uploads, self._over_rows)
         if version.number not in self._yardsticks:
             self._yardsticks = {version.number: yardstick_of(self._state, version, self.metric, data)}
