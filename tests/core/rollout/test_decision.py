@@ -332,6 +332,27 @@ def test_without_proof_at_the_end_the_policy_decides(case: Any, policy: str, kin
         assert verdict.metric == ""
 
 
+def test_no_weight_is_raised_once_time_is_over(case: Any) -> None:
+    found = case(maxDuration="1h").served(500)
+    found.after = timedelta(hours=1)
+    verdict = found.decide()
+    assert isinstance(verdict, Hold)
+    assert verdict.phase is Phase.HELD
+    assert "500 requests at 10 % without proven harm, and 1 of 2 steps are left" in verdict.reason
+
+
+def test_an_approval_that_took_long_goes_on_all_the_same(case: Any) -> None:
+    steps = [{"setWeight": 10}, {"pause": {}}, {"setWeight": 50}]
+    found = case(steps=steps, onNoEvidence="rollBack").at(1, 10, phase=Phase.PAUSED).ask(approved=(1,))
+    found.after = timedelta(days=3)
+    assert isinstance(found.decide(), Advance)
+    last = case(steps=steps[:2], onNoEvidence="rollBack").at(1, 10, phase=Phase.PAUSED).ask(approved=(1,))
+    last.after = timedelta(days=3)
+    verdict = last.labels_wait().decide()
+    assert isinstance(verdict, Hold)
+    assert verdict.phase is Phase.CANARY
+
+
 def test_an_idle_night_never_promotes(case: Any) -> None:
     for found in (case(onNoEvidence="promote"), pending(case(onNoEvidence="promote"))):
         found.ready = found.state.phase is not Phase.PENDING

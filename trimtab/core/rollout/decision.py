@@ -105,17 +105,17 @@ def _in_step(spec: RolloutSpec, asked: Asked, state: RolloutState, evidence: Evi
     if step is not None and step.pause is not None:
         if state.step not in asked.approved:
             return Hold(f"step {state.step + 1} waits for approval", Phase.PAUSED, numbers(evidence, spec))
-        return _next(spec, state, evidence, now, "approved" + (f" by {asked.approved_by}" if asked.approved_by else ""))
-    phase = Phase.SHADOW if state.shadow else Phase.CANARY
+        # Whoever approves has decided to go on: the time that it took them is not held against the challenger.
+        return _next(spec, state, evidence, now, False, _approved(asked))
     if state.step_started is None:
-        return Hold(f"the router has not confirmed step {state.step + 1} yet", phase, numbers(evidence, spec))
-    if step is not None:
-        missing = _missing(spec, step, state, evidence, now)
-        if missing:
-            if _overdue(spec, state, now):
-                return _without_evidence(spec, evidence, missing, served=_served(evidence) > 0)
-            return Hold(missing, phase, numbers(evidence, spec))
-    return _next(spec, state, evidence, now, _met(spec, state, evidence))
+        return Hold(f"the router has not confirmed step {state.step + 1} yet", _phase(state), numbers(evidence, spec))
+    missing = _missing(spec, step, state, evidence, now) if step is not None else ""
+    overdue = _overdue(spec, state, now)
+    if missing and overdue:
+        return _without_evidence(spec, evidence, missing, served=_served(evidence) > 0)
+    if missing:
+        return Hold(missing, _phase(state), numbers(evidence, spec))
+    return _next(spec, state, evidence, now, overdue, _met(state, evidence))
 
 
 def _missing(spec: RolloutSpec, step: Step, state: RolloutState, evidence: Evidence, now: datetime) -> str:
@@ -137,22 +137,28 @@ def _missing(spec: RolloutSpec, step: Step, state: RolloutState, evidence: Evide
     return ""
 
 
-def _next(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime, why: str) -> Verdict:
-    if state.step + 1 < len(spec.policy.steps):
+def _next(
+    spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime, overdue: bool, why: str
+) -> Verdict:
+    """What follows a step whose gate is met."""
+    steps, said = spec.policy.steps, numbers(evidence, spec)
+    if state.step + 1 < len(steps):
+        if overdue:
+            missing = f"{why}, and {len(steps) - state.step - 1} of {len(steps)} steps are left"
+            return _without_evidence(spec, evidence, missing, served=True)
         return _enter(spec, state, evidence, state.step + 1, why)
-    shown = harmless(evidence, spec)
-    overdue = _overdue(spec, state, now)
     if evidence.loss.labelled:
+        shown = harmless(evidence, spec)
         if shown.proven:
-            return Promote(f"{why}; shown harmless: {shown}", numbers(evidence, spec))
+            return Promote(f"{why}; shown harmless: {shown}", said)
         missing = f"{why}; not shown harmless yet: {shown}"
         if overdue:
             return _without_evidence(spec, evidence, missing, served=True)
-        return Hold(missing, Phase.SHADOW if state.shadow else Phase.CANARY, numbers(evidence, spec))
+        return Hold(missing, _phase(state), said)
     if spec.policy.strategy == "abTest" and not overdue:
-        rest = state.started + spec.policy.max_duration - now
-        return Hold(f"{why}; no labels came, so it runs for another {_duration(rest)}", Phase.CANARY)
-    return Promote(f"{why}; no harm proven; no labels came, so the loss was not judged", numbers(evidence, spec))
+        rest = max(state.started + spec.policy.max_duration - now, timedelta(0))
+        return Hold(f"{why}; no labels came, so it runs for another {_duration(rest)}", _phase(state), said)
+    return Promote(f"{why}; no harm proven; no labels came, so the loss was not judged", said)
 
 
 def _enter(spec: RolloutSpec, state: RolloutState, evidence: Evidence, index: int, why: str) -> Advance:
@@ -209,7 +215,15 @@ def _served(evidence: Evidence) -> int:
     return sum(counts.challenger for counts in evidence.counts) + evidence.mirrored.requests
 
 
-def _met(spec: RolloutSpec, state: RolloutState, evidence: Evidence) -> str:
+def _approved(asked: Asked) -> str:
+    return f"approved by {asked.approved_by}" if asked.approved_by else "approved"
+
+
+def _phase(state: RolloutState) -> Phase:
+    return Phase.SHADOW if state.shadow else Phase.CANARY
+
+
+def _met(state: RolloutState, evidence: Evidence) -> str:
     if state.shadow:
         return f"{evidence.mirrored.requests:,} mirrored requests without proven harm"
     return f"{_requests_in_step(state, evidence):,} requests at {state.weight_percent} % without proven harm"

@@ -5,8 +5,9 @@ A hash on the user settles the variant of all their requests at once, so request
 counted one by one they roll back harmless challengers (two to four times as often as alpha allows, measured). What is
 drawn is the user's place among the buckets. So a user is one unit: the share of failed requests in the window that
 opens with their first request. It closes after a fixed time, with the weight step, or when `MOST_OPEN` others have
-come: none of which hangs on the variant or its answers. Units enter in the order of their first requests, so each is a
-draw given all units before it, and the two-stream test is as valid as for requests.
+come: none of which hangs on the user's variant or its answers (a step ends by requests of all users, among which one
+user weighs little). Units enter in the order of their first requests, so each is a draw given all units before it, and
+the two-stream test is as valid as for requests.
 
 Raising the weight draws anew, but only for users whom the lower weight left with the champion: one who stayed with it
 at w moves at w' with chance (w' - w) / (1 - w). Who is with the challenger stays there, is certain, and tells no more.
