@@ -192,6 +192,8 @@ def test_a_metric_where_more_is_better_reads_so() -> None:
     better = made.model_copy(update={"policies": (policy("trimtab", [0.8] * 3), policy("never", [0.7] * 3))})
     assert verdict(better) == "1 training run raised ROC AUC by 0.100: 0.800 instead of 0.700"
     assert "more is better" in render(summary("roc_auc"))
+    alike = made.model_copy(update={"policies": (policy("trimtab", [0.7824] * 3), policy("never", [0.7816] * 3))})
+    assert verdict(alike) == "1 training run changed nothing that counts: ROC AUC 0.782, as if never trained again"
 
 
 def test_a_policy_that_lost_is_not_dressed_up() -> None:

@@ -116,7 +116,10 @@ def verdict(comparison: Comparison) -> str:
     never, gain = comparison.policy("never"), comparison.gain("never")
     if never is None or gain is None:
         return f"{runs}: {metric} {score}"
-    instead = f"{score} instead of {show(comparison.metric, never.score)}"
+    theirs = show(comparison.metric, never.score)
+    if score == theirs:
+        return f"{runs} changed nothing that counts: {metric} {score}, as if never trained again"
+    instead = f"{score} instead of {theirs}"
     if comparison.greater_is_better:
         step = ours.score - never.score
         return f"{runs} {'raised' if step >= 0 else 'lowered'} {metric} by {abs(step):.3f}: {instead}"
