@@ -96,7 +96,8 @@ def _not_ready(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: 
     reason = f"v{spec.version} is not ready to serve"
     if _overdue(spec, state, now):
         return _without_evidence(spec, evidence, f"{reason} after {_duration(now - state.started)}", served=False)
-    return Hold(reason, state.phase, numbers(evidence, spec))
+    recovered = _phase(state) if _begun(state) else Phase.PENDING
+    return Hold(reason, recovered if state.phase is Phase.ERROR else state.phase, numbers(evidence, spec))
 
 
 def _in_step(spec: RolloutSpec, asked: Asked, state: RolloutState, evidence: Evidence, now: datetime) -> Verdict:
