@@ -21,7 +21,7 @@ from trimtab.core.rollout.values import RolloutSpec
 from trimtab.core.spec.rollout import Rollout
 
 Test = Literal["errors", "mirrored", "latency", "loss"]
-PARTS: dict[Test, int] = {"errors": 4, "mirrored": 1, "latency": 2, "loss": 2}
+PARTS: dict[Test, int] = {"errors": 6, "mirrored": 1, "latency": 2, "loss": 2}
 
 
 def alphas(spec: RolloutSpec) -> dict[Test, float]:
@@ -34,7 +34,7 @@ def parts(policy: Rollout, judges_latency: bool) -> dict[Test, float]:
     The same, of a policy that no rollout follows yet.
 
     >>> {test: round(level, 4) for test, level in parts(Rollout(strategy="canary"), True).items()}
-    {'errors': 0.025, 'latency': 0.0125, 'loss': 0.0125}
+    {'errors': 0.03, 'latency': 0.01, 'loss': 0.01}
     """
     live = policy.strategy != "shadow"
     judged: dict[Test, bool] = {
