@@ -241,5 +241,15 @@ def test_run_that_fails_ends_with_an_error_and_the_next_move(
     hand.ends = "failed"
     rig.put("a.csv", day_file(0, rows=4))
 
-    with pytest.raises(TrimtabError, match="decision 1 failed: train: E: no"):
+    with pytest.raises(TrimtabError, match="decision 1 failed: train: E: no") as failed:
         invoke("run", "bikes", "--json")
+    assert failed.value.hint.endswith("the whole log: trimtab logs bikes/1")
+    assert failed.value.hint.count("hint: ") == 0
+
+
+def test_run_that_fails_says_so_once(rig: Rig, day_file: DayFile, platform: Any, hand: Any) -> None:
+    hand.ends = "failed"
+    rig.put("a.csv", day_file(0, rows=4))
+    result = CliRunner().invoke(cli, ["run", "bikes"])
+    assert isinstance(result.exception, TrimtabError)
+    assert "failed" not in result.output  # main prints the error

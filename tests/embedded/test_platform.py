@@ -115,6 +115,17 @@ def test_a_full_disk_is_told_before_anything_starts(
     assert not (tmp_path / ".trimtab" / "store").exists()
 
 
+def test_a_latency_that_nothing_here_can_measure_is_told_before_anything_starts(
+    tmp_path: Path, spec_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIMTAB_SERVING_PYTHON", "none")
+    limited = spec_file.read_text().replace("block: 12h,", "block: 12h, maxLatencyP99Milliseconds: 50,")
+    spec_file.write_text(limited)
+    with pytest.raises(Invalid, match="asks for at most 50 ms in it"):
+        Platform(tmp_path, spec_file).start()
+    assert not (tmp_path / ".trimtab" / "store").exists()
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, spec_file: Path) -> None:
     (tmp_path / ".trimtab").write_text("a file stands here")
     with pytest.raises(Invalid, match=r"cannot make the folder .*\.trimtab: File exists"):

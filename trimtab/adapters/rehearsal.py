@@ -22,6 +22,7 @@ from trimtab.adapters import environment, files, serving_check
 from trimtab.adapters.fitting import fit_rows
 from trimtab.adapters.json_rows import evenly
 from trimtab.adapters.models import predict_rows
+from trimtab.adapters.seldon.check import GET_ONE, NO_ENVIRONMENT
 from trimtab.core import synthetic, validation
 from trimtab.core.errors import Invalid, NotFound, TrimtabError
 from trimtab.core.spec.model import ContinuousModel
@@ -169,8 +170,7 @@ def _again(recipe: Recipe, rows: Path, path: Path) -> Line:
 
 def _served(served: serving_check.Served | None, pipeline: Any, path: Path, rows: pl.DataFrame) -> Iterator[Line]:
     if served is None:
-        what = serving_check.NO_ENVIRONMENT
-        yield Line("predictions", "FAILED", f"not tried: {what}", serving_check.GET_ONE)
+        yield Line("predictions", "FAILED", f"not tried: {NO_ENVIRONMENT}", GET_ONE)
         return
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:

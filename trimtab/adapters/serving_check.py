@@ -16,10 +16,9 @@ import numpy as np
 import polars as pl
 
 from trimtab.adapters import columns as tables
-from trimtab.adapters import environment
 from trimtab.adapters.json_rows import telling, to_json_rows
 from trimtab.adapters.models import predict_rows
-from trimtab.adapters.seldon.check import Refused, ServingProcess
+from trimtab.adapters.seldon.check import GET_ONE, NO_ENVIRONMENT, Refused, ServingProcess, interpreter
 from trimtab.core.errors import Invalid
 from trimtab.core.scoring import Prediction
 from trimtab.core.serving_check import ServingCheck, compare, differing_inputs, percentile_milliseconds
@@ -33,11 +32,6 @@ SINGLE_ROWS = 100  # predicted alone, and compared too
 WARM_UP, REQUESTS = 20, 300  # of one row; 300 have three beyond their 99th percentile
 SECONDS = 2.0  # for the timed requests, where a model is slow
 ROUNDS = 3  # a neighbour on the machine makes latencies longer, never shorter: the best round counts
-NO_ENVIRONMENT = "found no serving environment here"
-GET_ONE = (
-    "build it (`make demo` and `make test` do, as .venv-serving), or name the interpreter of one by "
-    "TRIMTAB_SERVING_PYTHON"
-)
 
 
 @dataclass(frozen=True)
@@ -170,14 +164,8 @@ def started(model: ContinuousModel, spec_folder: str = "", trusted_types: Iterab
     Raises:
         Invalid: If there is none, and the spec limits the latency that only it can measure.
     """
-    python = environment.serving_python()
+    python = interpreter(model)
     if python is None:
-        limit = model.spec.evaluation.max_latency_p99_milliseconds
-        if limit is not None:
-            raise Invalid(
-                f"{NO_ENVIRONMENT}, and evaluation.maxLatencyP99Milliseconds asks for at most {limit:g} ms in it",
-                f"{GET_ONE}; or leave the limit out, then a candidate goes on without this check",
-            )
         yield Served(model, None)
         return
     with ServingProcess(python, spec_folder, trusted_types) as process:

@@ -16,9 +16,13 @@ import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from trimtab.adapters import environment
 from trimtab.core.errors import Invalid, TrimtabError, Unavailable
+
+if TYPE_CHECKING:
+    from trimtab.core.spec.model import ContinuousModel
 
 START_SECONDS = 120.0  # two on an idle machine
 ANSWER_SECONDS = 120.0  # some hundred rows: what takes longer can serve nobody
@@ -26,6 +30,30 @@ MODULE = "trimtab.adapters.seldon.trial"
 # The child reads rows and one file: it is told no key, and its hashes are its own.
 WITHHELD = ("AWS_", "TRIMTAB_TOKEN", "TRIMTAB_GATEWAY_TOKEN", "PYTHONHASHSEED", "PYTHONPATH", "VIRTUAL_ENV")
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+NO_ENVIRONMENT = "found no serving environment here"
+GET_ONE = (
+    "build it (`make demo` and `make test` do, as .venv-serving), or name the interpreter of one by "
+    "TRIMTAB_SERVING_PYTHON"
+)
+
+
+def interpreter(model: ContinuousModel) -> Path | None:
+    """
+    The serving environment's, None where there is none.
+
+    Raises:
+        Invalid: If there is none, and the spec limits the latency that only it can measure.
+    """
+    found = environment.serving_python()
+    limit = model.spec.evaluation.max_latency_p99_milliseconds
+    if found is None and limit is not None:
+        raise Invalid(
+            f"{NO_ENVIRONMENT}, and evaluation.maxLatencyP99Milliseconds asks for at most {limit:g} ms in it",
+            f"{GET_ONE}; or leave the limit out, then a candidate goes on without this check",
+        )
+    return found
 
 
 class Refused(TrimtabError):

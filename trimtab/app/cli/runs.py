@@ -47,10 +47,9 @@ def run(name: str | None, no_wait: bool, as_json: bool) -> None:
     if as_json:
         print_json(outcome.model_dump(mode="json", by_alias=True))
     if outcome.state == "failed":
-        raise TrimtabError(
-            f"decision {outcome.number} failed: {outcome.reason}",
-            f"the whole log: trimtab logs {state.model}/{outcome.number}",
-        )
+        said, _, hint = outcome.reason.partition("\nhint: ")
+        log = f"the whole log: trimtab logs {state.model}/{outcome.number}"
+        raise TrimtabError(f"decision {outcome.number} failed: {said}", f"{hint}; {log}" if hint else log)
 
 
 @click.command(epilog="Example:  trimtab history flights -n 5")
@@ -131,7 +130,8 @@ def _watch(platform: Platform, state: State, request: str, quiet: bool) -> Outco
         _show_new_lines(state, decision, shown, say)
         if outcome is not None:
             version = f" (trimtab show {state.model}/v{outcome.version})" if outcome.version else ""
-            say(f"decision {decision.number}: {outcome.state}: {outcome.reason}{version}")
+            if outcome.state != "failed":  # that is told as an error
+                say(f"decision {decision.number}: {outcome.state}: {outcome.reason}{version}")
             return outcome
         _require_worker(state)
         time.sleep(WATCH_SECONDS)

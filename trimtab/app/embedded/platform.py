@@ -150,12 +150,14 @@ class Platform:
 
     def _check_spec(self) -> str:
         from trimtab.adapters import estimators, specs
+        from trimtab.adapters.seldon.check import interpreter
         from trimtab.core.spec import load
         from trimtab.core.spec.later import refuse_later
 
         text = specs.read_file(str(self._spec))
         self.model = load(text, str(self._spec))
         refuse_later(self.model)
+        interpreter(self.model)
         if self.model.spec.data.bucket == STATE_BUCKET:
             raise Invalid(
                 f"spec.data.source is in the bucket {STATE_BUCKET}, which holds trimtab's own state",
