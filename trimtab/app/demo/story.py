@@ -235,7 +235,7 @@ def _tally(metric: str, watch: Watch, clock: StreamTime, until: datetime, scored
     if metric == "loss":
         return _loss_tally(watch, clock, until, scored)
     slow = metric == "latency"
-    title = f"answers slower than {SLOW_MILLISECONDS:g} ms" if slow else "requests failed"
+    title = f"slower than {SLOW_MILLISECONDS:g} ms" if slow else "failed requests"
     lines = []
     for name, version in (("challenger", watch.spec.version), ("champion", watch.spec.champion)):
         count, points = 0, [(watch.fortnights[0].times[0], 0.0)]
@@ -244,7 +244,7 @@ def _tally(metric: str, watch: Watch, clock: StreamTime, until: datetime, scored
                 count += answer.seconds * 1000 > SLOW_MILLISECONDS if slow else answer.failed
                 points.append((clock.at(answer.at), float(count)))
         lines.append(Line(name=name, points=(*points, (until, float(count)))))
-    return {"tally_title": f"{title} (dashed: the champion)", "tally": tuple(lines)}
+    return {"tally_title": f"{title} (dashed: champion)", "tally": tuple(lines)}
 
 
 def _loss_tally(watch: Watch, clock: StreamTime, until: datetime, scored: Sequence[Scored]) -> dict[str, Any]:
@@ -259,4 +259,4 @@ def _loss_tally(watch: Watch, clock: StreamTime, until: datetime, scored: Sequen
     points = tuple(zip(times, total.tolist(), strict=True))
     accepted = ((times[0], 0.0), (times[-1], margin * (len(times) - 1)))
     lines = (Line(name="challenger", points=points), Line(name="accepted", points=accepted))
-    return {"tally_title": "loss beyond the champion's, summed (dashed: accepted)", "tally": lines}
+    return {"tally_title": "more loss than the champion (dashed: accepted)", "tally": lines}

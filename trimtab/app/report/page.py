@@ -117,8 +117,9 @@ def _caption(summary: Summary) -> str:
     marks = (
         f"Triangles mark the {len(runs)} training runs ({served} brought a new champion; a hollow one was turned down)"
     )
+    bars = ", bars the rollouts under traffic" if summary.rollouts else ""
     crosses = ", crosses what went wrong on purpose" if summary.incidents else ""
-    return f"Over all {len(comparison.policies[0].batches)} batches: {scores}. {marks}{crosses}."
+    return f"Over all {len(comparison.policies[0].batches)} batches: {scores}. {marks}{bars}{crosses}."
 
 
 def _share(comparison: Comparison, value: float) -> float:

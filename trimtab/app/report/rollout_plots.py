@@ -155,7 +155,7 @@ def _tally(alt: ModuleType, story: RolloutStory, size: Size) -> Any:
             base.mark_line(
                 interpolate="linear" if line.name == "accepted" else "step-after",
                 color=COLOURS["weight"] if own else FAINT, strokeWidth=2 if own else 1.6,
-                strokeDash=[1, 0] if own else [5, 3],
+                strokeDash=[1, 0] if own else [5, 3], clip=True,
             )
         )  # fmt: skip
     return alt.layer(*layers).properties(width=size.width, height=size.height * 0.9)
