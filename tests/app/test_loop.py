@@ -268,3 +268,39 @@ def test_from_put_to_submitted_takes_less_than_a_second_by_webhook(
     assert {entry.via for entry in state.ledger.entries().values()} == {"webhook"}
     # The promise is a median of 1 s on an idle machine; this one may be busy with other tests.
     assert statistics.median(took) < 3, took
+
+
+def test_prometheus_reads_how_the_model_stands(
+    memory: MemoryBuckets, make_loop: MakeLoop, day_file: DayFile, wait_for: WaitFor, hand: Any
+) -> None:
+    loop = make_loop(memory, hand)
+    put(memory, "a.csv", day_file(0))
+    wait_for(lambda: submitted(state_of(memory)))
+    wait_for(lambda: loop.monitor.findings)
+
+    address, token = f"http://127.0.0.1:{loop.port}/metrics", {"Authorization": "Bearer t0ken"}
+    wait_for(
+        lambda: 'trimtab_run_goes_on{model="bikes"} 1.0' in httpx.get(address, headers=token, trust_env=False).text
+    )
+
+
+def test_what_the_journal_tells_is_told_to_whom_the_spec_names(
+    memory: MemoryBuckets,
+    make_loop: MakeLoop,
+    wait_for: WaitFor,
+    hand: Any,
+    rig: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr("trimtab.adapters.alerts.Receiver.tell", lambda self, title, body: told.append((title, body)))
+    monkeypatch.setattr("trimtab.app.alerting.LOOK_SECONDS", 0.05)
+    monkeypatch.setenv("BIKES_ALERTS", "json://127.0.0.1:9/nobody")
+    text = type(rig).text + "  alerts: [{urlFrom: {env: BIKES_ALERTS}, events: [quarantine]}]\n"
+    make_loop(memory, hand, text=text)
+    put(memory, "bad.csv", b"a,b\n1,2\n")
+
+    wait_for(lambda: told)
+
+    assert told[0][0] == "bikes: quarantine"
+    assert "bad.csv" in told[0][1]
