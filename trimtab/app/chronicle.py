@@ -57,7 +57,8 @@ class Chronicle:
     def decisions(self, decisions: Iterable[Decision], results: Mapping[int, Outcome]) -> None:
         """Every decision and how it ended, in order."""
         for decision in decisions:
-            summary = f"decision {decision.number}: train ({decision.reason}) on {counted(len(decision.entries), 'new object')}"
+            objects = counted(len(decision.entries), "new object")
+            summary = f"decision {decision.number}: train ({decision.reason}) on {objects}"
             evidence = decision.evidence | {"dataset": decision.dataset, "trainingDigest": decision.training_digest}
             self._tell(f"decision/{decision.number}", "decided", summary, evidence, decision.decided_at)
             result = results.get(decision.number)
