@@ -191,7 +191,8 @@ def test_a_sound_model_passes_with_its_latency(check, estimator, target):
     found = check(make(estimator, target=target, limit="5000")).found
     assert (found.made, found.problem, found.passed) == (True, "", True)
     assert 280 <= found.rows <= 300
-    assert (found.requests, found.limit_milliseconds) == (300, 5000)
+    assert 100 <= found.requests <= 300  # as many as two seconds allow
+    assert found.limit_milliseconds == 5000
     assert 0 < found.p50_milliseconds <= found.p99_milliseconds < 5000
     assert found.packages["numpy"].startswith("1.")
     assert "rows as the trainer predicts them" in found.sentence()

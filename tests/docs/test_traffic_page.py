@@ -10,6 +10,7 @@ import click
 import pytest
 
 from trimtab.app.cli import cli
+from trimtab.app.cli.expectation import expectation, lines
 from trimtab.core.spec import load
 from trimtab.core.spec.later import used_later
 from trimtab.core.spec.rollout import Analysis, Rollout
@@ -18,8 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "traffic.md").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "examples" / "bikeshare" / "model.yaml").read_text(encoding="utf-8")
 COMMANDS = sorted(
-    set(re.findall(r"^\$ (trimtab .*?)(?:  #.*)?$", PAGE, re.MULTILINE))
-    | set(re.findall(r"`(trimtab [^`]+)`", PAGE))
+    set(re.findall(r"^\$ (trimtab .*?)(?:  #.*)?$", PAGE, re.MULTILINE)) | set(re.findall(r"`(trimtab [^`]+)`", PAGE))
 )
 
 
@@ -31,6 +31,8 @@ def test_the_rollout_is_one_that_this_version_runs() -> None:
     model = load(EXAMPLE.replace("  rollout: {strategy: immediate}\n", indented))
     assert (model.spec.rollout.strategy, len(model.spec.rollout.steps)) == ("canary", 4)
     assert used_later(model) == ()
+    expected = lines(expectation(model, 7200) or {})
+    assert "\n".join(expected) in PAGE
 
 
 @pytest.mark.parametrize("line", COMMANDS)
