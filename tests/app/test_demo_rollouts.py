@@ -176,10 +176,10 @@ def test_a_step_that_has_all_its_requests_is_waited_for_and_no_other(state: Stat
     one = fortnight()
     everything, one.asked = one.asked, []
     watch.fortnights.append(one)
-    # Of the first two seconds none counts: 20 requests; then every second is the challenger's, and 25 are asked for.
-    one.asked = everything[: 20 + 49]
+    # Of the first two seconds none counts: 20 requests; then every second is the challenger's, and 20 are asked for.
+    one.asked = everything[: 20 + 39]
     assert not watch._has_enough(now)
-    one.asked = everything[: 20 + 50]
+    one.asked = everything[: 20 + 40]
     assert watch._has_enough(now)
 
 

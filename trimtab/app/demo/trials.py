@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 SLOW_MILLISECONDS = 50.0
 SHADOW_REQUESTS = 60
-QUARTER_REQUESTS = 25
+QUARTER_REQUESTS = 20
 # 5 % of failures at half of the traffic, accepted .5 %, take up to 200 requests of the challenger's: see
 # benchmarks/sequential_tests.py for what the best possible test needs.
-HALF_REQUESTS = 210
+HALF_REQUESTS = 215
 ROLLOUT: dict[str, Any] = {
     "strategy": "canary",
     "steps": [
