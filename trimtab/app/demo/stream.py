@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trimtab.app.embedded.platform import Platform
     from trimtab.app.status import Status
     from trimtab.core.records import IntakeOutcome
+    from trimtab.core.rollout.values import RolloutSpec
 
 MOST_SECONDS = 300.0  # for one upload and the run it starts; a run takes about ten
 LOOK_SECONDS = 0.05
@@ -119,6 +120,21 @@ class Stream:
                 raise Unavailable(f"{what} started no training run within {MOST_SECONDS:.0f} s: {found}")
             time.sleep(LOOK_SECONDS)
         return self.settled(what)
+
+    def proposed(self, version: int | None) -> RolloutSpec:
+        """
+        The rollout of a challenger, which the last step of its run proposes.
+
+        Raises:
+            Unavailable: After five minutes.
+        """
+        until = time.monotonic() + MOST_SECONDS
+        while time.monotonic() < until:
+            for spec in self.state.rollouts.all():
+                if spec.version == version:
+                    return spec
+            time.sleep(LOOK_SECONDS)
+        raise Unavailable(f"nobody proposed a rollout of v{version} within {MOST_SECONDS:.0f} s")
 
     def _post(self, payload: Mapping[str, Any]) -> int:
         environment = self._platform.environment

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trimtab.adapters.batches import Batch
     from trimtab.app.demo.stage import Stage
     from trimtab.app.demo.stream import Landed, Stream
+    from trimtab.app.status import Status
     from trimtab.core.comparison import Backtest
     from trimtab.core.spec import ContinuousModel
 
@@ -118,7 +119,7 @@ class Year:
     def _land(self, batch: Batch) -> Landed:
         landed = self.stream.put(batch.name, batch.body)
         self.tell(_day(batch.first), _rows(landed), self._result(landed))
-        self._watch_if_begun()
+        self._watch_if_begun(landed.status)
         return landed
 
     def _label(self, fortnight: Fortnight) -> int:
@@ -143,18 +144,16 @@ class Year:
             status = self.stream.trained(before, trial.title)
             last = status.last
             self.tell(_day(fortnight.end), "a changed recipe", f"{last.state}: {last.reason}" if last else "")
-        self._watch_if_begun()
+            self._watch_if_begun(status)
 
-    def _watch_if_begun(self) -> None:
-        """The rollout of the trial whose spec stands, once it is proposed."""
-        if self._trial is None or self._watch is not None:
+    def _watch_if_begun(self, status: Status) -> None:
+        """The rollout of the trial whose spec stands, once a run has made its challenger."""
+        if self._trial is None or self._watch is not None or status.last is None or status.last.state != "challenger":
             return
-        specs = self.stream.state.rollouts.all()
-        if len(specs) > len(self.stories):
-            router = self.stage.platform.traffic
-            assert router is not None, "the demo serves"
-            say = lambda what, how: self.tell("", what, how)  # noqa: E731  one line for the watch
-            self._watch = Watch(self._trial, specs[-1], self.stream.state, router, say)
+        router = self.stage.platform.traffic
+        assert router is not None, "the demo serves"
+        spec = self.stream.proposed(status.last.version)
+        self._watch = Watch(self._trial, spec, self.stream.state, router, lambda what, how: self.tell("", what, how))
 
     def _close_if_over(self, fortnight: Fortnight) -> None:
         """Once its rollout has ended, or its time is over: put the spec back, or take the next trial's."""
