@@ -98,10 +98,13 @@ def samples(watch: Watch, clock: StreamTime, until: datetime) -> list[Sample]:
         while chunk is not None and chunk[-1].at <= wall:
             fine = evidences.with_answers(fine, spec, chunk, last.epochs)
             at = chunk[-1].at
-            found.append(_sample(at, clock, spec, last, fine, _written(watch, at)))
+            if clock.at(at) <= until:
+                found.append(_sample(at, clock, spec, last, fine, _written(watch, at)))
             chunk = next(answers, None)
-        found.append(_sample(wall, clock, spec, last, fine, evidence_of(state)))
-    return [sample for sample in found if sample.at <= until]
+        # What ended it was written after it had ended: requests went on meanwhile.
+        seen = _sample(wall, clock, spec, last, fine, evidence_of(state))
+        found.append(seen.model_copy(update={"at": min(seen.at, until)}))
+    return found
 
 
 def fixed_thresholds(watch: Watch, clock: StreamTime, ended: float) -> str:
@@ -112,6 +115,7 @@ def fixed_thresholds(watch: Watch, clock: StreamTime, ended: float) -> str:
             days.setdefault(clock.at(answer.at).date(), []).append(answer)
     missed = sum(_misses(day) for day in days.values())
     verdict = "it would have rolled back" if missed >= FIXED_MISSES else "it would have gone on"
+    verdict += ", without a look at labels" if watch.trial.metric == "loss" else ""
     return (
         f"A canary with fixed thresholds ({FIXED_SUCCESS:.0%} success, p99 below {SLOW_MILLISECONDS:g} ms, a check a "
         f"day, {FIXED_MISSES} misses roll back) had seen {missed} misses in {len(days)} days by then: {verdict}."
