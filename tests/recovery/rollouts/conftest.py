@@ -276,14 +276,16 @@ class Site:
                 victim.kill()
         if champion:
             self.down.append([killed - 0.1, float("inf")])
-            # The challenger answers its own share meanwhile.
-            self.wait_for(
-                lambda: self.load and name in {each.variant for each in self.load.answered_since(killed + 0.5)}
-            )
+            self.wait_for(lambda: self._champion_answers(killed + 0.5))
             self.down[-1][1] = time.time()
         else:
             self.kills += 1
         return True
+
+    def _champion_answers(self, since: float) -> bool:
+        """The challenger answers its own share meanwhile, and may have been promoted."""
+        assert self.load is not None
+        return f"v{self.champion()}" in {each.variant for each in self.load.answered_since(since)}
 
     # What must hold
 
