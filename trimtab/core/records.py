@@ -257,7 +257,8 @@ class JournalEntry(Record):
 
     number: int
     id: str
-    # ingested | quarantined | duplicate | released | decided | waiting | ignored | finished | promoted | alert
+    # ingested | quarantined | duplicate | released | decided | waiting | ignored | finished | promoted | rollout |
+    # rolledBack | alert
     kind: str
     summary: str  # one sentence a person reads
     evidence: dict[str, Any] = {}
