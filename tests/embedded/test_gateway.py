@@ -179,6 +179,23 @@ def test_only_predictions_are_split_and_mirrored(stand_ins: StandIns) -> None:
     assert not any(request["host"].split(":")[0].endswith("-shadow") for request in asked(stand_ins, 1))
 
 
+def test_no_client_passes_its_request_off_as_a_mirrored_one_or_gives_it_two_ids(stand_ins: StandIns) -> None:
+    serve(stand_ins, Serving(champion=1))
+    url = stand_ins.gateway.url + PREDICTIONS
+    headers = {"authorization": f"Bearer {stand_ins.TOKEN}", "host": "models-shadow", "seldon_puid": "other"}
+    assert httpx.post(url, headers=headers, json={}, trust_env=False).status_code == 200
+    [request] = asked(stand_ins, 1)
+    assert not request["host"].endswith("-shadow")
+    assert "seldon_puid" not in request
+
+
+def test_what_the_router_refuses_without_words_has_a_reason(stand_ins: StandIns) -> None:
+    serve(stand_ins, Serving(champion=1))
+    answer = stand_ins.ask("/api%2fv1.0/predictions")
+    assert answer.status_code == 400
+    assert "path" in answer.json()["reason"]
+
+
 def test_a_dead_shadow_harms_nobody(stand_ins: StandIns) -> None:
     serve(stand_ins, Serving(champion=1, challenger=2, shadow=True))
     stand_ins.break_down(2, "gone")

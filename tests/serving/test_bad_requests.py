@@ -105,6 +105,8 @@ V2: dict[str, tuple[bytes, str]] = {
     "an input that is a word": (v2("heat"), "inputs[0]"),
     "an input without a name": (v2(tensor(name=None)), "inputs[0].name"),
     "an unknown datatype": (v2(tensor(datatype="FP65")), "inputs[0].datatype"),
+    "a datatype that is a list": (v2(tensor(datatype=["INT64"])), "inputs[0].datatype"),
+    "a datatype that is an object": (v2(tensor(datatype={})), "inputs[0].datatype"),
     "a shape that is a number": (v2(tensor(shape=1)), "inputs[0].shape"),
     "a shape of three sizes": (v2(tensor(shape=[1, 1, 1])), "inputs[0].shape"),
     "a shape that lies": (v2(tensor(shape=[3])), "inputs[0].data"),

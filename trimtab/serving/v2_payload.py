@@ -95,7 +95,7 @@ def _tensor(tensor: Any, place: int) -> tuple[str, list[int], list[Any]]:
         or not all(type(size) is int and size >= 0 for size in shape)
     ):
         raise Refused(f"{where}.shape", "it must be [rows] or [rows, columns]")
-    if datatype not in DATATYPES:
+    if type(datatype) is not str or datatype not in DATATYPES:
         raise Refused(f"{where}.datatype", f"it must be one of {', '.join(sorted(DATATYPES))}")
     if type(data) is not list:
         raise Refused(f"{where}.data", "it must be a list of values; binary data is not supported")

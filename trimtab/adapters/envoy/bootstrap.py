@@ -37,8 +37,16 @@ ACCESS_FIELDS = {
     "id": "%REQ(SELDON-PUID?X-REQUEST-ID)%",
     "user": f"%REQ({USER_HEADER})%",
 }
-# What the router answers by itself, as JSON like the listener's. Direct responses say "what was found\nhint: ...".
-LOCAL_REPLY = {"json_format": {"error": "%LOCAL_REPLY_BODY%", "code": "%RESPONSE_CODE%", "gateway": True}}
+# What the router answers by itself, as JSON like the listener's. Direct responses say "what was found\nhint: ...";
+# the reason is Envoy's own word, and all that some of its refusals say.
+LOCAL_REPLY = {
+    "json_format": {
+        "error": "%LOCAL_REPLY_BODY%",
+        "reason": "%RESPONSE_CODE_DETAILS%",
+        "code": "%RESPONSE_CODE%",
+        "gateway": True,
+    }
+}
 
 
 def bootstrap(address: str, port: int, files: str, body_bytes: int) -> dict[str, Any]:
@@ -102,7 +110,11 @@ def _listener(address: str, port: int, routes: dict[str, Any], body_bytes: int) 
         "request_headers_timeout": "10s",
         "stream_idle_timeout": f"{QUIET_SECONDS}s",
         "request_timeout": f"{BODY_SECONDS}s",
-        "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
+        "common_http_protocol_options": {
+            "idle_timeout": f"{IDLE_SECONDS}s",
+            # A model server reads Seldon_Puid as Seldon-Puid, the access log does not: one request with two ids.
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",

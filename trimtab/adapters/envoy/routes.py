@@ -18,6 +18,7 @@ from trimtab.core.ports import Serving
 FORCE_HEADER = "x-trimtab-variant"
 SPLIT = "split"  # name of the route whose answers are measured
 TIMEOUT = "60s"
+HOST = "models"  # what variants are told: by a host of its own a client could pass its request off as a mirrored one
 # What answers with a prediction. A repeat of anything else (feedback) would count twice.
 PREDICTIONS = r"/api/v[01]\.[01]/predictions|/predict|/v2/models/[^/]+(/versions/[^/]+)?/infer"
 HEALTH = r"/health/(ping|status|live|ready)|/v2/health/(live|ready)"
@@ -72,7 +73,7 @@ def discovery(split: Serving | None, forced: Collection[int], token: str, reason
         routes.append(_refusal(_match(token=token), "nobody", 503, reason))
     else:
         champion = alone(split.champion)
-        routes.append({"name": "health", "match": _match(HEALTH), "route": {"cluster": champion, "timeout": "5s"}})
+        routes.append({"name": "health", "match": _match(HEALTH), "route": _toward("5s", cluster=champion)})
         for number in sorted(forced):
             match = _match(token=token, forced=alone(number))
             routes.append(_to(alone(number), match, f"forced-{alone(number)}"))
@@ -100,7 +101,7 @@ def discovery(split: Serving | None, forced: Collection[int], token: str, reason
 
 
 def _split(split: Serving) -> dict[str, Any]:
-    action: dict[str, Any] = {"timeout": TIMEOUT}
+    action = _toward(TIMEOUT)
     route: dict[str, Any] = {"name": SPLIT, "route": action}
     champion = alone(split.champion)
     if split.challenger is None or split.weight_percent == 0:
@@ -148,7 +149,11 @@ def _match(path: str = "", token: str = "", forced: str | None = None) -> dict[s
 
 
 def _to(cluster: str, match: dict[str, Any], name: str) -> dict[str, Any]:
-    return {"name": name, "match": match, "route": {"cluster": cluster, "timeout": TIMEOUT}}
+    return {"name": name, "match": match, "route": _toward(TIMEOUT, cluster=cluster)}
+
+
+def _toward(timeout: str, **where: str) -> dict[str, Any]:
+    return {**where, "timeout": timeout, "host_rewrite_literal": HOST}
 
 
 def _refusal(match: dict[str, Any], name: str, status: int, words: str) -> dict[str, Any]:
