@@ -184,6 +184,8 @@ class Variant:
             return words
         assert self._child is not None
         code = self._child.exit_code
+        if code == -signal.SIGKILL:
+            return f"was ended by signal {-code}"  # without a word of its own: its last line tells of something else
         ended = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         lines = [line for line in self._child.last_lines() if not line.startswith((" ", "hint:"))]
         return f"{ended}: {lines[-1][:300]}" if lines else ended
