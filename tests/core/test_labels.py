@@ -103,6 +103,7 @@ def test_a_label_may_name_the_row_and_when_it_was_true() -> None:
         ({"requestId": "x" * 2000}, "requestId: found"),
         ({"late": None}, "late: a label needs the target's value; found requestId, row"),
         ({"row": -1}, "row: found -1"),
+        ({"row": 10**30}, "row: found 1000"),
         ({"row": 1.5}, "row: found 1.5"),
         ({"row": "two"}, "row: found 'two'"),
         ({"row": float("nan")}, "row: found nan"),

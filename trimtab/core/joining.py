@@ -9,12 +9,11 @@ from typing import Any
 import polars as pl
 
 from trimtab.core.errors import Invalid
-from trimtab.core.labels import key_text, read_value
+from trimtab.core.labels import MOST_ROWS, key_text, read_value
 from trimtab.core.logged import LATEST, target_type
 from trimtab.core.predictions import Label
 from trimtab.core.spec.model import Data
 
-MOST_ROWS = 2**31  # of a request, far beyond what one may have
 LABELS: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.String,
     "row": pl.Int64,

@@ -18,6 +18,7 @@ from trimtab.core.words import FALSE_WORDS, NULL_WORDS, TRUE_WORDS
 
 REQUEST_ID, ROW, LABEL_TIME = "requestId", "row", "labelTime"
 AHEAD = timedelta(days=1)  # by which a sender's clock may be fast; later times are mistakes, and would win for ever
+MOST_ROWS = 2**31  # of a request, far beyond what one may have
 LONGEST_ID = 1000  # characters; what the gateway makes has 36
 
 Value = float | bool | str
@@ -124,7 +125,7 @@ def _row_number(value: Any) -> int:
         number = int(value) if isinstance(value, (str, int)) or value == round(value) else -1
     except (TypeError, ValueError, OverflowError):
         number = -1
-    if isinstance(value, bool) or number < 0:
+    if isinstance(value, bool) or not 0 <= number < MOST_ROWS:
         raise Invalid(f"{ROW}: found {_shown(value)}; needed the row's number in its request, from 0")
     return number
 
