@@ -217,6 +217,26 @@ def test_the_kept_champion_is_back_at_the_first_look(make_rig: Callable[..., Rig
     assert rig.route() == (1, None, 0)
 
 
+def test_whoever_answered_until_now_is_not_ended_before_he_is_noted_as_kept(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(rollout="{keepPrevious: 10m}")
+    rig.register()
+    rig.look()
+    rig.register()
+    rig.look(2)
+    rig.traffic.stalled = True  # the router confirms only after the look that asked for the way back
+    rig.publish(champion=1)
+    rig.look()
+    assert rig.route() == (2, None, 0)
+    rig.traffic.stalled = False
+    rig.traffic.make_ready(1)
+    assert rig.route() == (1, None, 0)
+    rig.look()
+
+    assert rig.traffic.wanted.versions == (1, 2)
+    served = rig.state.served.read()
+    assert (served.champion, served.kept) == (1, 2)
+
+
 def test_the_way_to_a_version_that_is_not_kept_is_waited_for(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(rollout="{keepPrevious: 0s}")
     for _ in range(3):

@@ -80,8 +80,11 @@ def wanted(roles: Roles, now: datetime) -> Serving | None:
     running = {head, target, *((roles.champion,) if roles.champion is not None else ())}
     if answers is not None:
         running.add(answers)
-    if roles.served is not None and roles.served.kept is not None and _kept(roles.served, now):
-        running.add(roles.served.kept)
+    if roles.served is not None:
+        # Who answered until just now is the next to be kept: that is written down only after this look.
+        running.add(roles.served.champion)
+        if roles.served.kept is not None and _kept(roles.served, now):
+            running.add(roles.served.kept)
     challenger, weight, shadow = None, 0, False
     if spec is not None and state is not None and not state.phase.ended:
         running.add(spec.version)
