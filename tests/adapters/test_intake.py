@@ -23,7 +23,7 @@ from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.models import Champion, reference_of
 from trimtab.adapters.rows import load_rows
 from trimtab.adapters.state import State
-from trimtab.core.errors import Conflict, Invalid, Unavailable
+from trimtab.core.errors import Invalid, Unavailable
 from trimtab.core.records import IntakeOutcome, ModelVersion
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.core.spec.parse import load
@@ -383,7 +383,7 @@ def test_a_release_lets_the_valid_rows_in_and_lifts_the_veto(plant: Plant) -> No
     assert (released.state, released.drift["verdict"]) == ("ingested", "wait")
     assert plant.state.ledger.outcome(held.entry) == released
     assert plant.rows().height == before + 168
-    with pytest.raises(Conflict, match="is ingested"):
+    with pytest.raises(Invalid, match="is ingested"):
         release(plant.state, landing, entry, plant.model, None, NOW)
 
 

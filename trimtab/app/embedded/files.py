@@ -62,8 +62,11 @@ def write_private(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except OSError as error:
+    except BaseException as error:
+        # A signal that stops everything may come in between too: nothing half-written stays.
         beside.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise Unavailable(
             f"cannot write {path}: {error.strerror}", "free some space on this disk, or run trimtab in another folder"
         ) from error
