@@ -146,6 +146,41 @@ def test_abort_gives_everything_back_and_drops_the_alias(rig: Rig) -> None:
     assert (rig.at().phase, rig.aliases()) == (Phase.ABORTED, (1, None))
 
 
+def test_who_goes_back_to_an_older_champion_ends_the_rollout_for_good(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(rollout=SHADOW_FIRST.replace("WAY", "replace"))
+    for _ in range(2):
+        rig.register()
+        rig.look(2)
+    rig.register("challenger")
+    rig.look(2)
+    assert rig.at().phase is Phase.SHADOW
+    # As `trimtab rollback` does it: the alias first, the wish after it.
+    rig.publish(champion=1, challenger=None)
+    rig.state.rollouts.ask(1, lambda asked: asked.model_copy(update={"aborted": True, "reason": "back to v1"}))
+    rig.look(4)
+
+    assert (rig.at().phase, rig.at().reason) == (Phase.ABORTED, "back to v1")
+    assert len(rig.specs()) == 1
+    assert (rig.route(), rig.aliases()) == ((1, None, 0), (1, None))
+
+
+def test_a_challenger_whose_champion_went_and_came_back_is_dropped_in_the_end(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(rollout=SHADOW_FIRST.replace("WAY", "replace"))
+    for _ in range(2):
+        rig.register()
+        rig.look(2)
+    rig.register("challenger")
+    rig.look(2)
+    rig.publish(champion=1)
+    rig.look(3)
+    rig.publish(champion=2)
+    rig.look(4)
+
+    assert [(spec.version, spec.champion) for spec in rig.specs()] == [(3, 2), (3, 1)]
+    assert rig.at().phase is Phase.SUPERSEDED
+    assert rig.aliases() == (2, None)
+
+
 def test_a_pause_keeps_the_weight_and_resuming_goes_on(rig: Rig) -> None:
     rig.look(2)
     rig.state.rollouts.ask(1, lambda asked: asked.model_copy(update={"paused": True, "reason": "pause by ann"}))

@@ -86,3 +86,16 @@ def test_going_back_swaps_champion_and_previous():
 def test_there_has_to_be_a_champion_to_go_back_to(now, says):
     with pytest.raises(Invalid, match=says):
         rolled_back("flights", None, now, NOW, "ann", "")
+
+
+@pytest.mark.parametrize("verb", ["promote", "pause", "approve", "resume"])
+def test_whoever_comes_after_an_abort_is_told_that_it_ends(verb):
+    aborted = ask("abort")
+    with pytest.raises(Invalid, match="is to end: abort by ann; nothing was changed"):
+        ask(verb, state(Phase.PAUSED, step=1), aborted)
+
+
+@pytest.mark.parametrize(("ended", "challenger"), [(8, None), (None, 8), (7, 8)])
+def test_going_back_drops_the_challenger_whose_rollout_ends_with_it_and_no_other(ended, challenger):
+    now = Manifest(number=3, champion=6, challenger=8, previous=5, cause="", recorded_at=NOW)
+    assert rolled_back("flights", None, now, NOW, "ann", "", ended).challenger == challenger

@@ -78,12 +78,16 @@ def rollback(name: str, version: str | None, reason: str, as_json: bool) -> None
     number = parse_reference(f"{name}/v{version.removeprefix('v')}").number if version else None
     wanted = state.registry.version(number) if number is not None else None
     who = _who()
-    manifest = state.registry.publish(lambda now: rolled_back(state.model, wanted, now, datetime.now(UTC), who, reason))
+    goes_on = _going_on(state)
+    ended = goes_on.version if goes_on else None
+    manifest = state.registry.publish(
+        lambda now: rolled_back(state.model, wanted, now, datetime.now(UTC), who, reason, ended)
+    )
     # Under the same id as the loop would tell it, which may be quicker.
     evidence = manifest.model_dump(mode="json", by_alias=True, include={"champion", "challenger", "previous"})
     decided_at = platform.policy_time(state)
     state.journal.tell(f"manifest/{manifest.number}", "promoted", manifest.cause, evidence, decided_at)
-    if (goes_on := _going_on(state)) is not None:
+    if goes_on is not None:
         state.rollouts.ask(
             goes_on.number, lambda asked: asked.model_copy(update={"aborted": True, "reason": manifest.cause})
         )
@@ -92,6 +96,8 @@ def rollback(name: str, version: str | None, reason: str, as_json: bool) -> None
         print_json(manifest.model_dump(mode="json", by_alias=True))
         return
     click.echo(f"{name}/v{manifest.champion} is champion, before it v{manifest.previous}")
+    if goes_on is not None and goes_on.version != manifest.champion:
+        click.echo(f"rollout {goes_on.name} is aborted with it")
     click.echo(f"it answers as soon as it is ready: trimtab status {name} -w")
 
 

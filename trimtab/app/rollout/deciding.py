@@ -9,7 +9,7 @@ from trimtab.app.rollout.measuring import Measuring, Reached, evidence_of, with_
 from trimtab.core.rollout import progress
 from trimtab.core.rollout.decision import after_promotion, decide
 from trimtab.core.rollout.serving import promoting
-from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
+from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState
 from trimtab.core.rollout.verdicts import Hold, RollBack
 
 
@@ -28,7 +28,7 @@ class Deciding:
         if look.champion == spec.champion or (look.champion == spec.version and promoting(state)):
             after = self._decided(look, spec, _resumed(state))
         else:
-            after = _overtaken(look, spec, state)
+            after = _overtaken(look, spec, state, self._rollouts.asked(spec.number))
         look.states[spec.number] = self._keeping.keep(before, after, look.now)
 
     def behind(self, look: Look, spec: RolloutSpec) -> None:
@@ -74,11 +74,13 @@ class Deciding:
         return after
 
 
-def _overtaken(look: Look, spec: RolloutSpec, state: RolloutState) -> RolloutState:
+def _overtaken(look: Look, spec: RolloutSpec, state: RolloutState, asked: Asked) -> RolloutState:
     """Another champion was made meanwhile, by a person or by another run."""
     cause = look.manifest.cause if look.manifest else ""
     if look.champion == spec.version:
         return progress.promoted(state, f"it was made champion meanwhile: {cause}", look.now)
+    if asked.aborted:
+        return progress.ended(state, Phase.ABORTED, asked.reason or "somebody asked to abort it", look.now)
     return progress.ended(state, Phase.SUPERSEDED, f"v{look.champion} is champion now: {cause}", look.now)
 
 

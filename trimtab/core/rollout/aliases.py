@@ -52,7 +52,9 @@ def repair(
     last, state = own[-1], states.get(own[-1].number)
     if state is None or not state.phase.ended:
         return None
-    overtaken = state.phase is Phase.SUPERSEDED and last.champion != manifest.champion
+    # Beside this champion once is enough: a rollout by the same run, version and champion is not proposed again.
+    new_pair = all(spec.champion != manifest.champion for spec in own)
+    overtaken = state.phase is Phase.SUPERSEDED and new_pair
     if overtaken and not carried(state) and version > manifest.champion and not immediate:
         # It waited behind the one that became champion, and was trained later: now it is judged beside that one.
         return Propose(version, manifest.champion, f"v{manifest.champion} became champion while v{version} waited")

@@ -41,6 +41,12 @@ def wished(verb: Verb, spec: RolloutSpec, state: RolloutState | None, asked: Ask
             f"rollout {spec.name} has ended: {state.phase}: {state.reason}",
             f"another version becomes champion by: trimtab rollback {spec.model} vN",
         )
+    if asked.aborted and verb != "abort":
+        # Only a platform that is down leaves time for this: the wish would be taken, and come to nothing.
+        raise Invalid(
+            f"rollout {spec.name} is to end: {asked.reason}; nothing was changed",
+            f"once it has ended, its version becomes champion by: trimtab rollback {spec.model} v{spec.version}",
+        )
     said = {"reason": f"{verb} by {by}" + (f": {reason}" if reason else "")}
     if verb == "approve":
         return asked.model_copy(update={**_approval(spec, state, asked), "approved_by": by, **said})
@@ -78,13 +84,20 @@ def _approval(spec: RolloutSpec, state: RolloutState | None, asked: Asked) -> di
 
 
 def rolled_back(
-    model: str, version: ModelVersion | None, now: Manifest | None, recorded_at: datetime, by: str, reason: str
+    model: str,
+    version: ModelVersion | None,
+    now: Manifest | None,
+    recorded_at: datetime,
+    by: str,
+    reason: str,
+    ended: int | None = None,
 ) -> Manifest:
     """
     The manifest after `now` with an older version as champion, its number left to the registry.
 
     Args:
         version: To go back to; None: the champion before this one.
+        ended: The challenger whose rollout ends with it: an alias that stays would get it another rollout.
 
     Raises:
         Invalid: If there is no champion, none before it, or the version serves already.
@@ -102,7 +115,7 @@ def rolled_back(
     return Manifest(
         number=0,
         champion=number,
-        challenger=now.challenger if now.challenger != number else None,
+        challenger=now.challenger if now.challenger not in (number, ended) else None,
         previous=now.champion,
         cause=f"went back from v{now.champion} to v{number} by {by}" + (f": {reason}" if reason else ""),
         recorded_at=recorded_at,
