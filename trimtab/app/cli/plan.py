@@ -53,7 +53,7 @@ def _show(found: Plan) -> None:
     click.echo(f"  would      {found.would}: {found.reason}")
     for test in found.tests:
         colour = None if not test.proven else "green" if test.name == HARMLESS else "red"
-        click.echo(f"  {test.name:10} " + click.style(test.what, fg=colour))
+        click.echo(f"  {test.name:10} " + click.style(test.what.removeprefix(f"{test.name}: "), fg=colour))
     if found.requests_per_second:
         click.echo(f"  traffic    {found.requests_per_second:.3g} requests/s")
     for place, step in enumerate(found.steps):

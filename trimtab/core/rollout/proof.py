@@ -72,12 +72,12 @@ class Standing:
 
     def __str__(self) -> str:
         """
-        For example: `failed requests: 10 % of 220 against 2 % of 1,990, more than 1 point is harm (e-value 52 of 30)`.
+        For example: `failed requests: 10 % of 220 against 2 % of 1,990, accepted is 1 point more (e-value 52, proof is 30)`.
         """
         challenger, champion = _percent(self.challenger_mean), _percent(self.champion_mean)
         return (
             f"{self.what}: {challenger} of {self.challenger_units:,} against {champion} of {self.champion_units:,}, "
-            f"accepted is {100 * self.margin:g} points more (e-value {_e(self.peak)}, proof is {_e(self.needed)})"
+            f"accepted is {_points(self.margin)} more (e-value {_e(self.peak)}, proof is {_e(self.needed)})"
         )
 
 
@@ -144,5 +144,13 @@ def _percent(mean: float | None) -> str:
     return "none" if mean is None else f"{100 * mean:.3g} %"
 
 
+def _points(margin: float) -> str:
+    points = f"{100 * margin:g}"
+    return f"{points} point" if points == "1" else f"{points} points"
+
+
 def _e(log_e: float) -> str:
-    return f"{exp(log_e):.3g}" if log_e < 23 else f"10^{log_e / 2.302585:.0f}"
+    if log_e >= 23:
+        return f"10^{log_e / 2.302585:.0f}"
+    value = exp(log_e)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
