@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -111,3 +111,17 @@ def test_an_ended_rollout_stays_what_it_was(state: State) -> None:
     state.rollouts.propose(proposal())
     saved = state.rollouts.save(led(phase=Phase.ROLLED_BACK, ended=NOW))
     assert state.rollouts.states() == state.rollouts.states() == {1: saved}
+
+
+@pytest.mark.parametrize(("over_for", "read_again"), [(timedelta(minutes=59), True), (timedelta(days=3), False)])
+def test_a_promotion_is_read_again_only_while_probation_may_take_it_back(
+    state: State, endpoint: Buckets, over_for: timedelta, read_again: bool
+) -> None:
+    on_probation = proposal().model_copy(update={"rollout": {**proposal().rollout, "probation": "1h"}})
+    state.rollouts.propose(on_probation)
+    ended = datetime.now(UTC) - over_for
+    promoted = state.rollouts.save(led(phase=Phase.PROMOTED, ended=ended))
+    assert state.rollouts.states() == {1: promoted}
+    other = State.open(endpoint, state.address, state.model)
+    taken_back = other.rollouts.save(promoted.model_copy(update={"phase": Phase.ROLLED_BACK}))
+    assert state.rollouts.states() == {1: taken_back if read_again else promoted}

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from trimtab.adapters.state.layout import Layout
 from trimtab.adapters.state.numbered import Numbered
 from trimtab.adapters.state.objects import Objects
 from trimtab.core.errors import Conflict, Fenced, NotFound
-from trimtab.core.rollout.values import Asked, RolloutSpec, RolloutState
+from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState
 
 ATTEMPTS = 20  # each refusal means that another writer got on
+WRITTEN_LATE = timedelta(hours=1)  # what was decided at the last moment of a probation is in the store by then
 
 
 class Rollouts:
-    def __init__(self, objects: Objects, layout: Layout) -> None:
+    def __init__(self, objects: Objects, layout: Layout, now: Callable[[], datetime]) -> None:
         self._bucket = objects.bucket
         self._layout = layout
+        self._now = now
         self._specs = Numbered(objects, layout, "rollouts", RolloutSpec)
         self._ended: dict[int, RolloutState] = {}
 
@@ -97,15 +100,21 @@ class Rollouts:
         return None if found is None else RolloutState.from_json(found.body, f"the state of rollout {number}")
 
     def states(self) -> dict[int, RolloutState | None]:
-        """Of every rollout by number; those known to have ended are asked again only while they are on probation."""
+        """Of every rollout by number; those known to have ended are asked again only while they may be taken back."""
         found: dict[int, RolloutState | None] = {}
         for spec in self.all():
             known = self._ended.get(spec.number)
             state = known or self.state(spec.number)
-            if state is not None and state.phase.ended and not spec.policy.probation:
+            if state is not None and known is None and self._is_final(spec, state):
                 self._ended[spec.number] = state
             found[spec.number] = state
         return found
+
+    def _is_final(self, spec: RolloutSpec, state: RolloutState) -> bool:
+        """Whether it has ended for good: a promotion may be taken back on probation."""
+        if state.phase is not Phase.PROMOTED or not spec.policy.probation:
+            return state.phase.ended
+        return state.ended is not None and self._now() > state.ended + spec.policy.probation + WRITTEN_LATE
 
     def save(self, state: RolloutState) -> RolloutState:
         """

@@ -80,7 +80,7 @@ class State:
             data=DataStore(objects, layout),
             decisions=Decisions(objects, layout),
             registry=Registry(objects, layout),
-            rollouts=Rollouts(objects, layout),
+            rollouts=Rollouts(objects, layout, now),
             served=ServedState(bucket, layout),
             journal=Journal(objects, layout, now),
             lease=Lease(bucket, layout.lease, now),
