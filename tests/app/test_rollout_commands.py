@@ -97,6 +97,15 @@ def test_a_wish_is_kept_with_the_rollout_that_goes_on(state: State, verb: str, f
     assert getattr(asked, field) == value
     assert asked.reason.startswith(f"{verb} by ")
     assert asked.reason.endswith(": it is Friday")
+    (told,) = state.journal.entries()
+    assert (told.kind, told.summary) == ("asked", f"flights-v3: {asked.reason}")
+
+
+def test_each_wish_is_journalled_also_where_it_takes_back_the_one_before(state: State) -> None:
+    for verb in ("pause", "resume", "pause", "resume"):
+        run(verb, "flights")
+    said = [entry.summary.split()[1] for entry in state.journal.entries()]
+    assert said == ["pause", "resume", "pause", "resume"]
 
 
 def test_a_wish_prints_one_document_for_machines(state: State) -> None:

@@ -97,7 +97,7 @@ def rollback(name: str, version: str | None, reason: str, as_json: bool) -> None
         return
     click.echo(f"{name}/v{manifest.champion} is champion, before it v{manifest.previous}")
     if goes_on is not None and goes_on.version != manifest.champion:
-        click.echo(f"rollout {goes_on.name} is aborted with it")
+        click.echo(f"rollout {goes_on.name} ends with it")
     click.echo(f"it answers as soon as it is ready: trimtab status {name} -w")
 
 
@@ -121,6 +121,10 @@ def ask(verb: Verb, name: str, reason: str, as_json: bool, what: str) -> None:
         )
     stands, who = state.rollouts.state(spec.number), _who()
     asked = state.rollouts.ask(spec.number, lambda asked: wished(verb, spec, stands, asked, who, reason))
+    # Here, because the controller tells what a wish led to, and a `resume` or a second `pause` leads to nothing new.
+    said = {"rollout": spec.name, "version": spec.version, "champion": spec.champion, "asked": verb}
+    id = f"rollout/{spec.number}/asked/{asked.nonce}"
+    state.journal.tell(id, "asked", f"{spec.name}: {asked.reason}", said, platform.policy_time(state))
     poke(platform, state.model)
     if as_json:
         print_json(asked.model_dump(mode="json", by_alias=True) | {"rollout": spec.name})

@@ -92,5 +92,5 @@ def _split(spec: RolloutSpec, weight_percent: int, shadow: bool) -> str:
     if weight_percent == WHOLE:
         return f"v{spec.version} answers everything"
     if weight_percent == 0:
-        return f"v{spec.champion} answers everything"
+        return f"v{spec.version} answers nobody any more"
     return f"v{spec.version} answers {weight_percent} %"
