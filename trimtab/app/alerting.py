@@ -128,6 +128,10 @@ class Line:
                 continue  # another process told meanwhile: its position counts
             except TrimtabError as error:
                 self.problem = f"alerts to {self._receiver.variable}: {error.message}"
+            except Exception as error:
+                # Of a receiver's library anything may come, with the address in it: only its kind is told.
+                log.error("telling %s failed: %s", self._receiver.variable, type(error).__name__)
+                self.problem = f"alerts to {self._receiver.variable}: unexpected {type(error).__name__}"
 
     def _tell_new(self) -> None:
         entries = self._state.journal.entries()

@@ -78,10 +78,13 @@ class Chronicle:
                 )
 
     def promotions(self, manifests: Iterable[Manifest]) -> None:
-        """Every change of an alias."""
+        """Every change of an alias, oldest first: a challenger that comes or goes is no promotion."""
+        champion = None
         for manifest in manifests:
             evidence = manifest.model_dump(mode="json", by_alias=True, include={"champion", "challenger", "previous"})
-            self._tell(f"manifest/{manifest.number}", "promoted", manifest.cause, evidence, self._clock.now())
+            kind = "promoted" if manifest.champion != champion else "aliases"
+            champion = manifest.champion
+            self._tell(f"manifest/{manifest.number}", kind, manifest.cause, evidence, self._clock.now())
 
     def verdict(self, verdict: Verdict) -> None:
         """Why there is no run; said again only when the reason has changed, or a run came between."""

@@ -109,7 +109,8 @@ def approve(name: str, version: str | None, reason: str, as_json: bool) -> None:
     # Under the same id as the loop would tell it, which may be quicker.
     evidence = manifest.model_dump(mode="json", by_alias=True, include={"champion", "challenger", "previous"})
     decided_at = platform.policy_time(state)
-    state.journal.tell(f"manifest/{manifest.number}", "promoted", manifest.cause, evidence, decided_at)
+    kind = "promoted" if manifest.champion == number else "aliases"
+    state.journal.tell(f"manifest/{manifest.number}", kind, manifest.cause, evidence, decided_at)
     poke(platform, name)
     if as_json:
         print_json(manifest.model_dump(mode="json", by_alias=True))

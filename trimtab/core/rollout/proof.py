@@ -72,7 +72,8 @@ class Standing:
 
     def __str__(self) -> str:
         """
-        For example: `failed requests: 10 % of 220 against 2 % of 1,990, accepted is 1 point more (e-value 52, proof is 30)`.
+        For example: `failed requests: 10 % of 220 against 2 % of 1,990, accepted is 1 point more (e-value 52, proof
+        is 30)`.
         """
         challenger, champion = _percent(self.challenger_mean), _percent(self.champion_mean)
         return (
