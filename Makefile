@@ -19,7 +19,7 @@ PINS := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --py
 
 ##@ Use
 .PHONY: demo
-demo: $(VENV)/library.done $(SERVING)/serving.done ## A year of real data through the whole loop, on this machine (about 5 minutes)
+demo: $(VENV)/library.done $(SERVING)/serving.done ## A year of real data through the whole loop, on this machine (some minutes)
 	$(BIN)/trimtab demo
 
 ##@ Check
