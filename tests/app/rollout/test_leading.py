@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from trimtab.core.predictions import PredictionLine
 from trimtab.core.rollout.values import Phase
 
 Rig = Any
@@ -88,6 +90,38 @@ def test_proven_harm_takes_the_challenger_out_at_once_and_then_its_alias(rig: Ri
     assert entry.evidence["errors"]["logE"] > 3
     assert entry.evidence["requests"][0]["challengerFailed"] > 10
     assert rig.traffic.running == {1}
+
+
+def test_what_a_challenger_raised_is_told_once_its_log_has_come(rig: Rig) -> None:
+    rig.look(2)
+    rig.send(3000, error_ratio={2: 0.3})
+    assert rig.at().phase is Phase.ROLLED_BACK
+    lines = [
+        PredictionLine(
+            kind="failure", id=f"r{number}", at=rig.now.timestamp(), version=version, seconds=0.01, rows=1, error=error
+        )
+        for number, (version, error) in enumerate([(2, "KeyError: 17")] * 3 + [(2, "ValueError: odd")] + [(1, "other")])
+    ]
+    key = rig.state.layout.predictions("v2-writer", 0)
+    rig.state.bucket.create(key, b"".join(line.to_json() + b"\n" for line in lines))
+    rig.look(2, seconds=5)
+    rig.look(2, seconds=20)
+    rig.start()
+    rig.look(2, seconds=20)
+
+    told = [entry for entry in rig.told("rollout") if entry.id.endswith("/raised")]
+    assert [entry.summary for entry in told] == ["flights-v2: v2 raised KeyError: 17 (3x); ValueError: odd (1x)"]
+    assert told[0].recorded_at >= rig.at().ended + timedelta(seconds=20)
+
+
+def test_a_challenger_that_is_worse_is_not_said_to_have_raised_anything(rig: Rig) -> None:
+    rig.look(2)
+    rig.pairs = ([0.0] * 300, [0.0, 1.0, 0.0] * 100)
+    rig.look(3, seconds=1)
+    assert rig.at().phase is Phase.ROLLED_BACK
+    rig.look(3, seconds=20)
+
+    assert not [entry for entry in rig.told("rollout") if entry.id.endswith("/raised")]
     rig.look(3)
     assert len(rig.specs()) == 1, "the same evidence must not fire again"
 

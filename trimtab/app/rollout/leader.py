@@ -8,7 +8,7 @@ the traffic is written down, told, asked of the router, and counts from the mome
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.adapters.proposals import propose
 from trimtab.adapters.state import State
@@ -18,7 +18,7 @@ from trimtab.app.rollout.keeping import Keeping
 from trimtab.app.rollout.look import Look, over
 from trimtab.app.rollout.measuring import Measuring
 from trimtab.app.rollout.standing import Standing, standing
-from trimtab.app.rollout.telling import Telling
+from trimtab.app.rollout.telling import Telling, failed
 from trimtab.app.rollout.watched import RouterAway
 from trimtab.core.errors import Fenced, NotFound
 from trimtab.core.ports import TrafficSplit
@@ -26,6 +26,9 @@ from trimtab.core.records import Manifest
 from trimtab.core.rollout.aliases import Drop, Propose, repair
 from trimtab.core.rollout.values import Phase
 from trimtab.core.spec.model import ContinuousModel
+
+LOG_COMES = timedelta(seconds=20)  # after the last answer, the model server's log is in the store
+EXPLAINED_WITHIN = timedelta(hours=1)
 
 
 class Leader:
@@ -101,6 +104,7 @@ class Leader:
         self._tell(look)
         self._applying.apply(look)
         self._tell(look)
+        self._explain(look)
         self.standing = standing(look.specs, look.states)
         return bool(look.open())
 
@@ -140,6 +144,16 @@ class Leader:
             return
         failed = self._keeping.remembered(state).model_copy(update={"phase": Phase.ERROR, "reason": error.message})
         self._telling.tell(current, self._keeping.save(failed))
+
+    def _explain(self, look: Look) -> None:
+        """What a challenger raised that was rolled back for its errors, said once its log has come."""
+        for spec in look.specs[-1:]:
+            state = look.states.get(spec.number)
+            if state is None or state.phase is not Phase.ROLLED_BACK or state.ended is None:
+                continue
+            due = LOG_COMES <= look.now - state.ended <= EXPLAINED_WITHIN
+            if due and failed(spec, state) and not self._telling.explained(spec):
+                self._telling.explain(spec, self._measuring.raised(spec, state))
 
     def _tell(self, look: Look) -> None:
         for spec in look.specs:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ ANSWERS_AT_ONCE = 10_000
 ROUNDS = 20  # of reading; what is left is read at the next look
 LOG_BYTES = 16 << 20  # of the prediction log at one look
 LOG_SECONDS = 2.0  # between looks at the prediction log; variants put a segment every few seconds
+EXPLAIN_ROUNDS = 4  # of so many bytes, to find out what a challenger raised
 LATE = timedelta(minutes=2)  # mirrored requests are put into the log so long after the last of them, at most
 
 
@@ -98,6 +100,22 @@ class Measuring:
         if isinstance(losses, LossPairs):
             return evidences.with_losses(evidence, spec, losses)
         return evidences.with_live_losses(evidence, spec, losses, state.epochs)
+
+    def raised(self, spec: RolloutSpec, state: RolloutState) -> Counter[str]:
+        """What the challenger's model raised during the rollout, and how often, by the prediction log."""
+        found: Counter[str] = Counter()
+        position: Position = {}
+        for _ in range(EXPLAIN_ROUNDS):
+            lines, after = self._log.read(position, since=state.started - LATE, limit_bytes=LOG_BYTES)
+            found.update(
+                line.error
+                for line in lines
+                if isinstance(line, PredictionLine) and line.kind == "failure" and line.version == spec.version
+            )
+            if after == position:
+                break
+            position = after
+        return found
 
     def _restarted(self, evidence: Evidence, spec: RolloutSpec, seen: ServingSeen) -> Evidence:
         """The first requests of a process that began anew are its own, not its model's."""

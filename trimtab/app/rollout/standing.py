@@ -75,7 +75,11 @@ def tests(spec: RolloutSpec, state: RolloutState) -> tuple[str, ...]:
 
 def next_move(model: str, found: Standing | None) -> str:
     """What a person should do about the rollout; empty when nothing."""
-    if found is None or not found.goes_on:
+    if found is None:
+        return ""
+    if found.phase == Phase.ROLLED_BACK:
+        return f"trimtab history {model} --journal tells of it; what is uploaded next trains another"
+    if not found.goes_on:
         return ""
     if found.phase == Phase.HELD:
         return f"trimtab plan {model}, then trimtab promote {model} or trimtab abort {model}"

@@ -6,13 +6,14 @@ Told before the router is asked, so that after a restart the weights equal the j
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from trimtab.adapters.state.journal import Journal
 from trimtab.app.rollout.measuring import evidence_of
-from trimtab.core.rollout.proof import numbers
+from trimtab.core.rollout.proof import harm, numbers
 from trimtab.core.rollout.serving import WHOLE
 from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
 
@@ -55,6 +56,21 @@ class Telling:
             said = f"{spec.name}: {state.phase}: {state.reason}"
             self._tell(f"{name}/{state.phase}", kind, said, lambda: self._said(spec, state, {}))
 
+    def explain(self, spec: RolloutSpec, raised: Counter[str]) -> None:
+        """What the challenger's model raised, the most frequent first."""
+        if raised:
+            said = "; ".join(f"{error} ({count:,}x)" for error, count in raised.most_common(3))
+        else:
+            said = "nothing: its process ended, or did not answer in time"
+        self._tell(self._explanation(spec), ROLLOUT, f"{spec.name}: v{spec.version} raised {said}", {"raised": raised})
+
+    def explained(self, spec: RolloutSpec) -> bool:
+        return self._explanation(spec) in self._known()
+
+    @staticmethod
+    def _explanation(spec: RolloutSpec) -> str:
+        return f"rollout/{spec.number}/raised"
+
     def alert(self, name: str, summary: str) -> None:
         """Something that a person should look at; told once a name."""
         self._tell(f"alert/{name}", "alert", summary, {})
@@ -78,12 +94,21 @@ class Telling:
     def _tell(
         self, id: str, kind: str, summary: str, evidence: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     ) -> None:
-        if self._told is None:
-            self._told = {entry.id for entry in self._journal.entries()}
-        if id in self._told:
+        if id in self._known():
             return
         self._journal.tell(id, kind, summary, evidence() if callable(evidence) else evidence, self._now())
-        self._told.add(id)
+        self._known().add(id)
+
+    def _known(self) -> set[str]:
+        """Ids of what was told."""
+        if self._told is None:
+            self._told = {entry.id for entry in self._journal.entries()}
+        return self._told
+
+
+def failed(spec: RolloutSpec, state: RolloutState) -> bool:
+    """Whether the challenger is proven to fail more often."""
+    return any(each.metric == "errors" and each.proven for each in harm(evidence_of(state), spec))
 
 
 def _split(spec: RolloutSpec, weight_percent: int, shadow: bool) -> str:
