@@ -10,7 +10,7 @@ import pytest
 from trimtab.adapters.state import State
 from trimtab.core.errors import Conflict, Fenced, NotFound
 from trimtab.core.ports import Buckets
-from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState
+from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState, WeightEpoch
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
@@ -125,3 +125,14 @@ def test_a_promotion_is_read_again_only_while_probation_may_take_it_back(
     other = State.open(endpoint, state.address, state.model)
     taken_back = other.rollouts.save(promoted.model_copy(update={"phase": Phase.ROLLED_BACK}))
     assert state.rollouts.states() == {1: taken_back if read_again else promoted}
+
+
+def test_an_end_that_the_router_has_still_to_confirm_is_read_again(state: State, endpoint: Buckets) -> None:
+    # As the loop's thread reads it, between the leader's two writes.
+    state.rollouts.propose(proposal())
+    asked = WeightEpoch(weight_percent=0, shadow=False, asked_at=NOW)
+    ended = state.rollouts.save(led(phase=Phase.ROLLED_BACK, ended=NOW, epochs=(asked,)))
+    assert state.rollouts.states() == {1: ended}
+    confirmed = asked.model_copy(update={"confirmed_from": NOW})
+    saved = state.rollouts.save(ended.model_copy(update={"epochs": (confirmed,)}))
+    assert state.rollouts.states() == {1: saved}

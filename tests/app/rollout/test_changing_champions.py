@@ -83,6 +83,28 @@ def test_one_that_carries_weight_goes_on_and_the_newer_waits_and_meets_the_new_c
     assert rig.aliases() == (2, 3)
 
 
+def test_whoever_reads_between_two_writes_of_the_leader_does_not_stop_it(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(rollout=SHADOW_FIRST.replace("WAY", "replace"))
+    save = rig.state.rollouts.save
+
+    def read_at_once(state: Any) -> Any:
+        saved = save(state)
+        rig.state.rollouts.states()  # as the thread that decides about training, or the one that shows the status
+        return saved
+
+    rig.state.rollouts.save = read_at_once
+    rig.register()
+    rig.look()
+    rig.register("challenger")
+    rig.look(2)
+    rig.register("challenger")
+    rig.look(4)
+
+    assert rig.at(1).epochs[-1].confirmed_from is not None
+    assert rig.at(2).epochs[-1].confirmed_from is not None
+    assert rig.route() == (1, 3, 0)
+
+
 @pytest.mark.parametrize(("way", "waits"), [("replace", False), ("queue", True)])
 def test_of_several_that_wait_replace_keeps_only_the_newest(
     make_rig: Callable[..., Rig], way: str, waits: bool

@@ -16,7 +16,7 @@ from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.memory_traffic import MemoryTraffic
 from trimtab.app.loop import Loop
 from trimtab.app.rollout import worker
-from trimtab.core.errors import Unavailable
+from trimtab.core.errors import Conflict, Unavailable
 
 Rig = Any
 
@@ -142,3 +142,35 @@ def test_a_store_that_is_away_is_waited_for(
     buckets.fail = None
     registered.publish(champion=2)
     wait_for(lambda: registered.route() == (2, None, 0))
+
+
+def test_conflicts_that_do_not_end_are_told_as_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "UNSETTLED_SECONDS", 0.0)
+
+    class Refused:
+        looks = 0
+        unsettled = False
+        problems = ()
+
+        def forget(self, epoch: int) -> None:
+            pass
+
+        def look(self) -> bool:
+            self.looks += 1
+            if self.looks <= 2 * worker.CONFLICTS:
+                raise Conflict("rollout 1 of flights changed while it was being decided on")
+            return False
+
+    class Held:
+        epoch = 1
+
+    monkeypatch.setattr(worker, "RETRY_SECONDS", (0.0,))
+    told: list[str] = []
+    thread = worker.RolloutWorker(Refused(), Held(), told.append)  # type: ignore[arg-type]
+    thread.start()
+    try:
+        wait_for(lambda: len(told) == 2)
+    finally:
+        thread.stop()
+    assert "changed while it was being decided on" in told[0]
+    assert told[1] == "rollouts: it works again"

@@ -111,7 +111,11 @@ class Rollouts:
         return found
 
     def _is_final(self, spec: RolloutSpec, state: RolloutState) -> bool:
-        """Whether it has ended for good: a promotion may be taken back on probation."""
+        """Whether nothing of it is written any more: a promotion may be taken back on probation."""
+        # Its last split is confirmed after its end. Another thread may look in between, and who kept that state would
+        # give the leader one that can never be written again.
+        if state.epochs and state.epochs[-1].confirmed_from is None:
+            return False
         if state.phase is not Phase.PROMOTED or not spec.policy.probation:
             return state.phase.ended
         return state.ended is not None and self._now() > state.ended + spec.policy.probation + WRITTEN_LATE

@@ -29,6 +29,7 @@ LEADING_SECONDS = 1.0  # while a rollout goes on
 IDLE_SECONDS = 2.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # after something did not work; the last one repeats
 STOP_SECONDS = 30.0
+CONFLICTS = 50  # so many in a row are no race any more: people have to know
 log = logging.getLogger("trimtab.rollout")
 
 
@@ -65,7 +66,7 @@ class RolloutWorker:
         self._stopping = threading.Event()
         self._bell = threading.Event()
         self._epoch = 0  # under which the leader acts
-        self._failures = 0
+        self._failures = self._conflicts = 0
         self._problem = ""
         self._thread = threading.Thread(target=self._work, name="trimtab-rollout", daemon=True)
 
@@ -121,7 +122,9 @@ class RolloutWorker:
             self._tenure.lose(error)
             return IDLE_SECONDS
         if isinstance(error, Conflict):
-            return UNSETTLED_SECONDS  # somebody else wrote first: look again
+            self._conflicts += 1
+            if self._conflicts < CONFLICTS:
+                return UNSETTLED_SECONDS  # somebody else wrote first: look again
         if not isinstance(error, TrimtabError):
             log.error("unexpected", exc_info=error)
         problem = str(error) if isinstance(error, TrimtabError) else f"unexpected {type(error).__name__}: {error}"
@@ -133,6 +136,7 @@ class RolloutWorker:
         return RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1]
 
     def _recovered(self) -> None:
+        self._conflicts = 0
         if self._problem:
             self._tell("rollouts: it works again")
             self._problem, self._failures = "", 0
