@@ -147,7 +147,7 @@ class Leader:
 
     def _explain(self, look: Look) -> None:
         """What a challenger raised that was rolled back for its errors, said once its log has come."""
-        for spec in look.specs[-1:]:
+        for spec in look.specs:
             state = look.states.get(spec.number)
             if state is None or state.phase is not Phase.ROLLED_BACK or state.ended is None:
                 continue
