@@ -82,6 +82,11 @@ class Case:
         self.evidence = evidences.with_losses(self.evidence, self.spec, LossPairs(empty, empty, waiting=40))
         return self
 
+    def labels_of_learned_rows(self) -> Case:
+        empty = np.array([])
+        self.evidence = evidences.with_losses(self.evidence, self.spec, LossPairs(empty, empty, mature=40, left_out=40))
+        return self
+
     def harmed(self) -> Case:
         peak = self.evidence.errors.model_copy(update={"peak": 9.0})
         self.evidence = self.evidence.model_copy(update={"errors": peak})
@@ -278,6 +283,13 @@ def test_no_harm_seen_is_not_shown_harmless(case: Any) -> None:
         assert isinstance(verdict, Hold)
         assert verdict.phase is Phase.CANARY
         assert "not shown harmless yet" in verdict.reason
+
+
+def test_labels_that_do_not_count_are_said_not_to(case: Any) -> None:
+    verdict = last_step(case).labels_of_learned_rows().decide()
+    assert isinstance(verdict, Hold)
+    assert "40 labelled rows do not count: one of the two learned from them" in verdict.reason
+    assert "do not count" not in last_step(case).labels_wait().decide().reason
 
 
 def test_where_no_labels_come_the_gates_decide_and_the_reason_says_so(case: Any) -> None:

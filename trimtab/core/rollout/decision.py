@@ -152,7 +152,7 @@ def _next(
         shown = harmless(evidence, spec)
         if shown.proven:
             return Promote(f"{why}; shown harmless: {shown}", said)
-        missing = f"{why}; not shown harmless yet: {shown}"
+        missing = f"{why}; not shown harmless yet: {shown}{_unused(evidence)}"
         if overdue:
             return _without_evidence(spec, evidence, missing, served=True)
         return Hold(missing, _phase(state), said)
@@ -160,6 +160,14 @@ def _next(
         rest = max(state.started + spec.policy.max_duration - now, timedelta(0))
         return Hold(f"{why}; no labels came, so it runs for another {_duration(rest)}", _phase(state), said)
     return Promote(f"{why}; no harm proven; no labels came, so the loss was not judged", said)
+
+
+def _unused(evidence: Evidence) -> str:
+    """Why labels that came do not count, where none of them does: else people wait for nothing."""
+    loss = evidence.loss
+    if loss.challenger_units or not loss.left_out:
+        return ""
+    return f"; {loss.left_out:,} labelled rows do not count: one of the two learned from them, or could not score them"
 
 
 def _enter(spec: RolloutSpec, state: RolloutState, evidence: Evidence, index: int, why: str) -> Advance:
