@@ -15,15 +15,13 @@ import psutil
 import pytest
 
 from trimtab.adapters import columns as tables
-from trimtab.adapters import environment, estimators, serving_check
+from trimtab.adapters import estimators, serving_check
 from trimtab.adapters.json_rows import telling, to_json_rows
 from trimtab.core.errors import Invalid
 from trimtab.core.serving_check import ServingCheck
 from trimtab.core.spec import load
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.serving import artifact, assembly
-
-pytestmark = pytest.mark.skipif(environment.serving_python() is None, reason="no serving environment here")
 
 SPEC = """
 apiVersion: trimtab.dev/v1alpha1

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.adapters import environment
 from trimtab.app.cli import main
 
 SPEC = """\
@@ -43,7 +42,6 @@ class Mine(RegressorMixin, BaseEstimator):
         return PREDICT
 """
 MEAN, SAID = "self.mean_ = float(y.mean())", "np.full(len(X), self.mean_)"
-served = pytest.mark.skipif(environment.serving_python() is None, reason="no serving environment here")
 
 
 @pytest.fixture
@@ -73,7 +71,6 @@ def levels(said: str) -> list[tuple[str, str]]:
     return [(line[:8].strip(), line[8:21].strip()) for line in said.splitlines() if not line.startswith(" ")]
 
 
-@served
 def test_a_sound_recipe_is_told_step_by_step(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(estimator="sklearn.linear_model:Ridge", limit="5000")
     assert run() == 0
@@ -86,7 +83,6 @@ def test_a_sound_recipe_is_told_step_by_step(here: Path, capsys: pytest.CaptureF
     assert {path.name for path in here.iterdir()} == {"model.yaml", "mine.py"}
 
 
-@served
 def test_a_users_own_estimator_on_a_users_own_rows_as_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"2024-01-{day:02}T{hour:02}:00:00Z,{hour / 3},a,{hour}" for day in range(1, 5) for hour in range(24)]
     Path("rows.csv").write_text("\n".join(["ts,x,kind,y", *lines, "2024-02-01T00:00:00Z,99,a,1", ""]))
@@ -125,7 +121,6 @@ def test_what_would_fail_later_fails_here_with_the_next_move(
     assert hint in failed.split("hint: ")[1]
 
 
-@served
 def test_a_recipe_that_is_wrong_only_where_it_serves_fails_its_predictions(here: Path, capsys) -> None:
     write(predict=SAID + " + (0 if np.__version__ >= '2' else 1)")
     assert run() == 1
@@ -134,7 +129,6 @@ def test_a_recipe_that_is_wrong_only_where_it_serves_fails_its_predictions(here:
     assert "40 of 40 rows differ" in out
 
 
-@served
 def test_a_recipe_that_is_too_slow_fails_its_latency(here: Path, capsys) -> None:
     write(estimator="sklearn.linear_model:Ridge", limit="0.0001")
     assert run() == 1

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.adapters import environment as environments
 from trimtab.adapters import s3
 from trimtab.adapters.environment import Environment
 from trimtab.adapters.kfp import LocalLauncher
@@ -17,10 +16,7 @@ from trimtab.adapters.state import State
 from trimtab.app.embedded.store import Store
 from trimtab.core.ports import RunPhase, RunRequest
 
-pytestmark = [
-    pytest.mark.timeout(1000),
-    pytest.mark.skipif(environments.serving_python() is None, reason="no serving environment here"),
-]
+pytestmark = pytest.mark.timeout(1000)
 SPEC = """\
 apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
