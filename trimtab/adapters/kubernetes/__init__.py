@@ -1,0 +1,1 @@
+"""Kubernetes: its API server, and what trimtab keeps there."""
