@@ -65,6 +65,79 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
     )
 
 
+@dataclass(frozen=True)
+class ClusterSettings:
+    """
+    What a process in a cluster is told from outside; each field is the variable `TRIMTAB_` and its name in capitals.
+
+    Those of `Environment` that a process needs besides (the state's bucket, the token, trusted types) stand here too.
+    """
+
+    state_bucket: str
+    watch_namespaces: tuple[str, ...] = ()  # empty: all
+    kfp_url: str = ""
+    kfp_namespace: str = "kubeflow"
+    kfp_token_file: Path | None = None
+    prometheus_url: str = ""
+    pipeline_image: str = ""
+    pipeline_package: str = ""  # path of the compiled pipeline in this image
+    serving_image: str = ""
+    max_concurrent_runs: int = 4  # of one namespace
+    s3_secret: str = "trimtab-s3"  # noqa: S105  (the name of a Secret, in each model's own namespace)
+    model_service_account: str = "trimtab-model"  # of runs and serving pods
+    token: str = ""
+    bind: str = "127.0.0.1:8080"
+    trusted_types: tuple[str, ...] = ()
+    pod_name: str = ""  # POD_NAME
+    pod_namespace: str = ""  # POD_NAMESPACE
+
+
+def cluster_settings(environ: Mapping[str, str] | None = None) -> ClusterSettings:
+    """
+    The settings of a process in a cluster.
+
+    Raises:
+        Invalid: If TRIMTAB_STATE_BUCKET is missing, or TRIMTAB_MAX_CONCURRENT_RUNS is no number above 0.
+
+    >>> cluster_settings({"TRIMTAB_STATE_BUCKET": "state", "TRIMTAB_WATCH_NAMESPACES": "shop, web"}).watch_namespaces
+    ('shop', 'web')
+    """
+    env = os.environ if environ is None else environ
+    bucket = env.get("TRIMTAB_STATE_BUCKET", "")
+    if not bucket:
+        raise Invalid(
+            "found no TRIMTAB_STATE_BUCKET in the environment of this process",
+            "set it in the ConfigMap that the manifests' deployments read; docs/kubernetes.md lists the variables",
+        )
+    runs = env.get("TRIMTAB_MAX_CONCURRENT_RUNS", "").strip() or str(ClusterSettings.max_concurrent_runs)
+    if not runs.isdecimal() or int(runs) < 1:
+        raise Invalid(f"found TRIMTAB_MAX_CONCURRENT_RUNS={runs}; it is a whole number from 1", "leave it out for 4")
+    token_file = env.get("TRIMTAB_KFP_TOKEN_FILE", "")
+    return ClusterSettings(
+        state_bucket=bucket,
+        watch_namespaces=_names(env.get("TRIMTAB_WATCH_NAMESPACES", "")),
+        kfp_url=env.get("TRIMTAB_KFP_URL", ""),
+        kfp_namespace=env.get("TRIMTAB_KFP_NAMESPACE") or ClusterSettings.kfp_namespace,
+        kfp_token_file=Path(token_file) if token_file else None,
+        prometheus_url=env.get("TRIMTAB_PROMETHEUS_URL", ""),
+        pipeline_image=env.get("TRIMTAB_PIPELINE_IMAGE", ""),
+        pipeline_package=env.get("TRIMTAB_PIPELINE_PACKAGE", ""),
+        serving_image=env.get("TRIMTAB_SERVING_IMAGE", ""),
+        max_concurrent_runs=int(runs),
+        s3_secret=env.get("TRIMTAB_S3_SECRET") or ClusterSettings.s3_secret,
+        model_service_account=env.get("TRIMTAB_MODEL_SERVICE_ACCOUNT") or ClusterSettings.model_service_account,
+        token=env.get("TRIMTAB_TOKEN", ""),
+        bind=env.get("TRIMTAB_BIND") or ClusterSettings.bind,
+        trusted_types=trusted_types(env),
+        pod_name=env.get("POD_NAME", ""),
+        pod_namespace=env.get("POD_NAMESPACE", ""),
+    )
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
 def pipeline(environ: Mapping[str, str] | None = None) -> str:
     """The training pipeline as `module:attribute`; needs no state bucket."""
     env = os.environ if environ is None else environ
@@ -80,7 +153,7 @@ def backtest(environ: Mapping[str, str] | None = None) -> str:
 def trusted_types(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The operator's list TRIMTAB_TRUSTED_TYPES: comma-separated import paths."""
     env = os.environ if environ is None else environ
-    return tuple(name.strip() for name in env.get("TRIMTAB_TRUSTED_TYPES", "").split(",") if name.strip())
+    return _names(env.get("TRIMTAB_TRUSTED_TYPES", ""))
 
 
 def replays(environ: Mapping[str, str] | None = None) -> bool:
