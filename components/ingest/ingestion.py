@@ -25,7 +25,8 @@ def ingest_decided(run: Step) -> dict[str, Any]:
     decision = run.decision
     entries = in_order(run.state.ledger.entry(entry) for entry in decision.entries)
     _take_in(run, entries, decision.decided_at)
-    return conclusion(decision, [entry.id for entry in entries])
+    dataset = arrivals.renewed(run.state, decision.dataset, run.model, run.buckets)
+    return conclusion(decision, [entry.id for entry in entries], dataset.digest)
 
 
 def ingest_by_hand(run: Step, objects: Sequence[str], reason: str, pipeline_run: str) -> dict[str, Any]:
@@ -63,13 +64,13 @@ def ingest_by_hand(run: Step, objects: Sequence[str], reason: str, pipeline_run:
     return conclusion(decision, [entry.id for entry in entries])
 
 
-def conclusion(decision: Decision, entries: Sequence[str]) -> dict[str, Any]:
+def conclusion(decision: Decision, entries: Sequence[str], dataset: str = "") -> dict[str, Any]:
     """What the step keeps: its decision, the entries it looked at, oldest arrival first, and the dataset."""
     return {
         "decision": decision.number,
         "runKey": decision.run_key,
         "entries": list(entries),
-        "dataset": decision.dataset,
+        "dataset": dataset or decision.dataset,
         "reason": decision.evidence.get("reason") or decision.reason,
     }
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from trimtab.core.observation import original
-from trimtab.core.records import DatasetVersion, LedgerEntry, Partition, entry_id
+from trimtab.core.records import DatasetVersion, IntakeOutcome, LedgerEntry, Partition, entry_id
+from trimtab.core.spec.digests import partition_id
 
 if TYPE_CHECKING:
     from trimtab.adapters.state import State
@@ -85,9 +86,6 @@ def assemble(
     Raises:
         Unavailable: If the store cannot be reached.
     """
-    # A step that has nothing to take in needs none of what reading files needs.
-    from trimtab.adapters.partitions import partition_again, partition_id
-
     outcomes, entries = state.ledger.outcomes(), state.ledger.entries()
     by_version = {(entry.key, entry.etag): entry for entry in entries.values()}
     partitions: dict[str, Partition] = {}
@@ -97,11 +95,48 @@ def assemble(
         if entry is None or outcome is None or outcome.partition is None:
             continue
         partition: Partition | None = outcome.partition
-        if model and buckets and outcome.sha256 and partition_id(outcome.sha256, model) != outcome.partition.id:
-            # What was released keeps the class of its finding: somebody has looked, and let it in all the same.
-            released = outcome.kind not in ("", "ok")
-            landing = buckets.bucket(entry.bucket)
-            partition = partition_again(state, landing, entry, outcome.sha256, model, released)
+        if model and buckets:
+            partition = _of_now(state, entry, outcome, model, buckets)
         if partition is not None and partition.rows:
             partitions.setdefault(partition.id, partition)
     return state.data.put_dataset(partitions.values())
+
+
+def renewed(state: State, dataset: str, model: ContinuousModel, buckets: Buckets) -> DatasetVersion:
+    """
+    The dataset, with what was taken in under another data section read again; the same one where nothing was.
+
+    A cluster's controller reads no files: a run of its does it here.
+
+    Raises:
+        Unavailable: If the store cannot be reached.
+    """
+    whole = state.data.dataset(dataset)
+    entries = state.ledger.entries()
+    origin = {
+        outcome.partition.id: (entries[id], outcome)
+        for id, outcome in state.ledger.outcomes().items()
+        if outcome.state == "ingested" and outcome.partition is not None and id in entries
+    }
+    kept: dict[str, Partition] = {}
+    for each in whole.partitions:
+        known = origin.get(each.id)
+        partition = _of_now(state, *known, model, buckets) if known else each
+        if partition is not None and partition.rows:
+            kept.setdefault(partition.id, partition)
+    return whole if list(kept) == [each.id for each in whole.partitions] else state.data.put_dataset(kept.values())
+
+
+def _of_now(
+    state: State, entry: LedgerEntry, outcome: IntakeOutcome, model: ContinuousModel, buckets: Buckets
+) -> Partition | None:
+    """An ingested file's partition under the data section as it is now; None where it is not acceptable under it."""
+    partition = outcome.partition
+    if partition is None or not outcome.sha256 or partition_id(outcome.sha256, model) == partition.id:
+        return partition
+    # Who has nothing to read again needs none of what reading files needs.
+    from trimtab.adapters.partitions import partition_again
+
+    # What was released keeps the class of its finding: somebody has looked, and let it in all the same.
+    released = outcome.kind not in ("", "ok")
+    return partition_again(state, buckets.bucket(entry.bucket), entry, outcome.sha256, model, released)

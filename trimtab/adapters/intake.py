@@ -16,7 +16,7 @@ import polars as pl
 
 from trimtab.adapters import columns as tables
 from trimtab.adapters import files
-from trimtab.adapters.partitions import keep, partition_id, put_aside
+from trimtab.adapters.partitions import keep, put_aside
 from trimtab.adapters.state import State
 from trimtab.adapters.state.data import DataStore
 from trimtab.adapters.state.state import wall_clock
@@ -28,6 +28,7 @@ from trimtab.core.metrics import METRICS
 from trimtab.core.observation import GONE, is_gone
 from trimtab.core.profile import Profile, merge
 from trimtab.core.records import IntakeOutcome, Judgement, LedgerEntry, Partition
+from trimtab.core.spec.digests import partition_id
 from trimtab.core.validation import Refused
 
 if TYPE_CHECKING:

@@ -11,19 +11,14 @@ import polars as pl
 from trimtab.adapters import files
 from trimtab.core import validation
 from trimtab.core.errors import Conflict, NotFound, Unavailable
-from trimtab.core.records import LedgerEntry, Partition, digest
-from trimtab.core.spec.digests import data_digest
+from trimtab.core.records import LedgerEntry, Partition
+from trimtab.core.spec.digests import partition_id
 from trimtab.core.validation import Checked, Refused
 
 if TYPE_CHECKING:
     from trimtab.adapters.state import State
     from trimtab.core.ports import Bucket
     from trimtab.core.spec.model import ContinuousModel, Data
-
-
-def partition_id(sha256: str, model: ContinuousModel) -> str:
-    """The rows of these bytes under this spec, wherever they are uploaded."""
-    return digest(sha256, data_digest(model))
 
 
 def keep(state: State, name: str, checked: Checked, data: Data, folder: Path) -> Partition:

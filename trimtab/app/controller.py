@@ -7,9 +7,10 @@ Each call looks at everything afresh, so that nothing depends on what an earlier
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
+from typing import Protocol
 
 from trimtab.adapters import crash
 from trimtab.adapters.arrivals import assemble, list_source
@@ -19,13 +20,21 @@ from trimtab.adapters.state import State
 from trimtab.app.chronicle import Chronicle
 from trimtab.app.clocks import WallClock
 from trimtab.app.execution import Executor
-from trimtab.app.intake import Intake
 from trimtab.app.status import Held, Seen, Status, status_of
 from trimtab.core.monitor.alarm import halved
 from trimtab.core.monitor.findings import Findings
 from trimtab.core.observation import observe, serving_since
 from trimtab.core.ports import Buckets, Clock, RunPhase
-from trimtab.core.records import Claim, Decision, Manifest, ModelVersion, Outcome, run_key
+from trimtab.core.records import (
+    Claim,
+    Decision,
+    IntakeOutcome,
+    LedgerEntry,
+    Manifest,
+    ModelVersion,
+    Outcome,
+    run_key,
+)
 from trimtab.core.rollout.setbacks import carrying, taken_back
 from trimtab.core.spec.digests import training_digest
 from trimtab.core.spec.model import ContinuousModel
@@ -35,9 +44,32 @@ from trimtab.core.triggering import Ignore, Observed, Policy, StartRun, Verdict,
 LIVE = (RunPhase.PENDING, RunPhase.RUNNING)
 
 
+class Taken(Protocol):
+    """What has arrived and how its intake ended: `app.intake.Intake`, or what another process wrote of it."""
+
+    @property
+    def outcomes(self) -> Mapping[str, IntakeOutcome]:
+        """By ledger id, of what is taken in."""
+
+    def entries(self) -> Mapping[str, LedgerEntry]:
+        """By ledger id, everything ever seen."""
+
+    def current(self) -> list[LedgerEntry]:
+        """Without what has been deleted or replaced in the source since."""
+
+
 @dataclass
 class Controller:
-    """Decides for one model, and executes what it decided; used by the one worker."""
+    """
+    Decides for one model, and executes what it decided; used by the one worker.
+
+    Attributes:
+        findings: The monitor's newest.
+        recipe: The training digest, where the user's code is not in this process's reach; None: it is read here.
+        may_start: Says why no run may start just now, however much calls for one; empty where one may.
+        rereads: Whether what was taken in under another data section is read again here; else the run does it.
+        over: Decisions whose run has ended, and whose log is kept.
+    """
 
     state: State
     buckets: Buckets
@@ -45,17 +77,20 @@ class Controller:
     spec: str  # digest of the spec's text in the state
     clock: Clock
     wall: Callable[[], datetime]
-    intake: Intake
+    intake: Taken
     executor: Executor
     chronicle: Chronicle
     requests: Requests
     spec_folder: str = ""
-    findings: Callable[[], Findings | None] = lambda: None  # the monitor's newest
+    findings: Callable[[], Findings | None] = lambda: None
+    recipe: Callable[[], str] | None = None
+    may_start: Callable[[], str] = lambda: ""
+    rereads: bool = True
+    over: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._policy = Policy(self.model.name, self.model.spec.triggers, self.model.spec.suspend)
         self._current: tuple[Decision, Claim] | None = None  # being executed by this process, as far as it knows
-        self._over: set[int] = set()  # decisions whose run has ended, and whose log is kept
         self._ended = False  # whether a decision came to its outcome in the last call
         self._seen = Seen(self.model.name, 0, {}, (), {})
 
@@ -103,6 +138,8 @@ class Controller:
         champion = self._champion(manifests)
         observed = self._observe(decisions, results, open_decision, champion, manifests)
         verdict = decide(self._policy, observed, self.clock.now())
+        if isinstance(verdict, StartRun) and (full := self.may_start()):
+            verdict = Wait(None, full, "wall")
         started = self._start(verdict, observed, len(decisions) + 1) if isinstance(verdict, StartRun) else None
         # Told last, because a run that starts is in more of a hurry than the journal.
         self.chronicle.intakes(self.intake.entries(), self.intake.outcomes)
@@ -146,12 +183,12 @@ class Controller:
                 return decision
             self._ended = True
         # One run at a time: only the newest may have an outcome and a process that has not ended yet.
-        if ours and ours[-1].number not in self._over:
+        if ours and ours[-1].number not in self.over:
             claim = self.executor.unfinished(ours[-1])
             if claim is not None:
                 self._current = (ours[-1], claim)
                 return ours[-1]
-            self._over.add(ours[-1].number)
+            self.over.add(ours[-1].number)
         return None
 
     def _observe(
@@ -189,7 +226,8 @@ class Controller:
 
     def _start(self, verdict: StartRun, observed: Observed, number: int) -> Decision:
         """Write the decision down, and start its run."""
-        dataset = assemble(self.state, list_source(self.buckets, self.model), self.model, self.buckets)
+        buckets = self.buckets if self.rereads else None
+        dataset = assemble(self.state, list_source(self.buckets, self.model), self.model, buckets)
         state, recipe = self.state, observed.training_digest
         decision = state.decisions.propose(
             Decision(
@@ -216,6 +254,8 @@ class Controller:
 
     def _training_digest(self) -> str:
         """Read each time: the user's own estimator may be edited while the platform runs."""
+        if self.recipe is not None:
+            return self.recipe()
         code = code_digest(self.model.spec.training, self.spec_folder)
         return training_digest(self.model, code, version("scikit-learn"))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from trimtab.core.spec.model import Data
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -38,6 +41,8 @@ class Bins:
 
     def place(self, column: pl.Series) -> NDArray[np.intp]:
         """The cell of each row."""
+        import polars as pl  # when rows are at hand: who only reads what was measured needs none of it
+
         if self.edges is None:
             codes = column.cast(pl.String).replace_strict(
                 list(self.values), list(range(len(self.values))), default=len(self.values), return_dtype=pl.Int64
@@ -62,6 +67,8 @@ def bins_of(frame: pl.DataFrame, data: Data) -> dict[str, Bins]:
 
 def bins_for(column: pl.Series, data: Data) -> Bins:
     """As `bins_of`, for one column."""
+    import polars as pl
+
     described = data.described.get(column.name)
     if column.dtype == pl.Boolean:
         return Bins(None, ("true", "false"))

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from trimtab.core.bins import Bins, Counts, Floats, bins_for, bins_of
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.model import Data
+
+if TYPE_CHECKING:
+    import polars as pl
 
 HOUR = 3600
 SLICES = (HOUR, 6 * HOUR, 24 * HOUR, 7 * 24 * HOUR, 28 * 24 * HOUR)  # seconds; each divides the next
@@ -162,6 +164,8 @@ def profile(
         bins: Of the reference; columns it lacks get bins from these rows.
         predictions: What the model says of each row (numbers, or codes of classes): one more column, `PREDICTION`.
     """
+    import polars as pl  # when rows are at hand: who only reads what was measured needs none of it
+
     if predictions is not None:
         frame = frame.with_columns(pl.Series(PREDICTION, predictions))
     frame = frame.filter(pl.col(data.timestamp).is_not_null())

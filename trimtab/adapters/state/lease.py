@@ -36,22 +36,24 @@ class Lease:
         held, _ = self._read()
         return held if held is not None and held.until > self._now() else None
 
-    def acquire(self, owner: str, ttl_seconds: float) -> int | None:
+    def acquire(self, owner: str, ttl_seconds: float, succeed: bool = False) -> int | None:
         """
         Take the lease if it is free, has run out, or is one's own already.
 
         Args:
-            owner: Unique to the process.
+            owner: Unique to the process; or shared by processes of which something else lets only one lead.
+            succeed: Whether one's own was another process's: it is taken over, and that process fenced.
 
         Returns:
-            The epoch, higher than any before it (one's own stays), or None when another holds it.
+            The epoch, higher than any before it (one's own stays, unless it is taken over), or None when another
+            holds it.
         """
         now = self._now()
         held, stored = self._read()
         mine = held is not None and held.owner == owner and held.until > now
         if held is not None and held.until > now and not mine:
             return None
-        epoch = (held.epoch if held else 0) + (0 if mine else 1)
+        epoch = (held.epoch if held else 0) + (0 if mine and not succeed else 1)
         body = self._body(owner, epoch, now + timedelta(seconds=ttl_seconds))
         try:
             if stored is None:

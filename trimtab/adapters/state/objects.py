@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -26,12 +26,16 @@ CHUNK_BYTES = 1 << 20
 class Objects:
     """Immutable objects of one bucket, behind one memory and one cache folder."""
 
-    def __init__(self, bucket: Bucket, folder: Path) -> None:
+    def __init__(self, bucket: Bucket, folder: Path, known: Mapping[str, bytes] | None = None) -> None:
         self.bucket = bucket
         self._folder = folder
-        self._bodies: dict[str, bytes] = {}
+        self._bodies = dict(known or {})
         self._files: dict[str, Path] = {}
         self._fetching = threading.Lock()
+
+    def known(self) -> dict[str, bytes]:
+        """The small objects that were read so far, by key: whoever begins with them reads none again."""
+        return dict(self._bodies)
 
     def find(self, key: str) -> bytes | None:
         """The object's bytes; None is asked again the next time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ class State:
     lease: Lease
     predictions: PredictionLog
     labels: LabelLog
+    objects: Objects
 
     @classmethod
     def open(
@@ -55,6 +56,7 @@ class State:
         model: str,
         cache: Path | None = None,
         now: Callable[[], datetime] = wall_clock,
+        known: Mapping[str, bytes] | None = None,
     ) -> State:
         """
         The state of `model` at `address`, `s3://BUCKET/NAMESPACE`; nothing is asked of the store yet.
@@ -62,6 +64,7 @@ class State:
         Args:
             cache: The folder for copies of what never changes; without it `environment.cache_folder()`.
             now: The wall clock, for `recorded_at` and the lease.
+            known: What `objects.known()` of an earlier one gave, of the same model: it is not read again.
 
         Raises:
             Invalid: If the address has another form.
@@ -72,7 +75,7 @@ class State:
         bucket = buckets.bucket(found["bucket"])
         layout = Layout(found["namespace"], model)
         folder = environment.cache_folder() if cache is None else cache
-        objects = Objects(bucket, folder)
+        objects = Objects(bucket, folder, known)
         return cls(
             bucket=bucket,
             layout=layout,
@@ -86,6 +89,7 @@ class State:
             lease=Lease(bucket, layout.lease, now),
             predictions=PredictionLog(bucket, layout),
             labels=LabelLog(bucket, layout),
+            objects=objects,
         )
 
     @property

@@ -62,7 +62,7 @@ def resolved(resource: Object, connect: Connect) -> tuple[str, ContinuousModel]:
     return (text, model) if model.spec.data.schema_ref is None else read(text, connect, model.name)
 
 
-def annotations(resource: Object) -> Mapping[str, str]:
+def annotations_of(resource: Object) -> Mapping[str, str]:
     return resource["metadata"].get("annotations") or {}
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from trimtab.core.bins import Floats
 from trimtab.core.drift import js_distance
 from trimtab.core.monitor.bands import Anomaly, judge
 from trimtab.core.profile import PREDICTION, Profile
 from trimtab.core.records import Record
+
+if TYPE_CHECKING:
+    import polars as pl
 
 WINDOW_ROWS = 500  # a histogram of 32 cells then lies within .1 of its own distribution
 KEPT = 60  # past windows, from which the bands are learned
@@ -69,6 +72,8 @@ def window(version: int, rows: pl.DataFrame, answers: Floats, through: int, refe
 def _distance(answers: Floats, reference: Profile) -> float | None:
     if PREDICTION not in reference.bins or not len(answers):
         return None
+    import polars as pl  # when rows are at hand: who only reads what was measured needs none of it
+
     counts = reference.bins[PREDICTION].counts(pl.Series(PREDICTION, answers))
     return round(float(js_distance(counts[None, :], reference.counts(PREDICTION)[None, :])[0]), 4)
 

@@ -24,6 +24,11 @@ def data_digest(model: ContinuousModel) -> str:
     return digest("data", _data(model))
 
 
+def partition_id(sha256: str, model: ContinuousModel) -> str:
+    """Names the rows of a file with this SHA-256 under this spec, wherever it is uploaded."""
+    return digest(sha256, data_digest(model))
+
+
 def training_digest(model: ContinuousModel, code: str, sklearn_version: str) -> str:
     """
     SHA-256 over the recipe: equal recipes on equal data give equal models, so a changed one starts a run.
