@@ -1,9 +1,10 @@
 """
 What a training run costs beside the fitting: seven steps on 10,000 rows, against seven processes that only import.
 
-The run goes through `LocalLauncher` and the embedded store, as under `trimtab up`. The floor is measured in the same
-minutes: for each step one fresh process that imports what that step was seen to import, and does nothing else. Both are
-repeated in turn; the medians count.
+The run goes through `LocalLauncher` and the embedded store, as under `trimtab up`: its steps are forked from a process
+that has imported already. The floor is kfp.local's own way, measured in the same minutes: for each step one fresh
+process that imports what that step was seen to import, and does nothing else. Both are repeated in turn; the medians
+count.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ spec:
   rollout: {{strategy: immediate}}
 """
 
-# Found by every step as `sitecustomize`: writes down what the step had imported when it ended.
+# Found by every process of one run as `sitecustomize`: each step gets an interpreter of its own, as in kfp.local, and
+# writes down what it had imported when it ended.
 RECORDER = """\
 import atexit, json, os, sys
 
@@ -82,6 +84,9 @@ def record():
 
 if os.environ.get("_KFP_RUNTIME") == "true":
     atexit.register(record)
+elif "TRIMTAB_RUN_ID" in os.environ:
+    from trimtab.adapters import kfp_warm
+    kfp_warm.Command.of = staticmethod(lambda command: None)
 """
 
 IMPORTER = """\

@@ -128,7 +128,7 @@ def kill(site: Any, victim: str) -> str:
 
 
 def is_victim(process: psutil.Process, victim: str) -> bool:
-    marks = {"run": "trimtab.adapters.kfp_child", "step": "kfp.dsl.executor_main", "store": "weed"}
+    marks = {"run": "trimtab.adapters.kfp_child", "step": "trimtab.adapters.kfp_warm", "store": "weed"}
     try:
         return marks[victim] in " ".join(process.cmdline())
     except psutil.Error:

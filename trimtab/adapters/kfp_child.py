@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from typing import Any, TextIO
 from trimtab.adapters.kfp import PARENT_VARIABLE, Run
 from trimtab.adapters.kfp_log import StepLog
 from trimtab.adapters.kfp_package import load_pipeline
+from trimtab.adapters.kfp_warm import Command, Warm
 from trimtab.core.errors import TrimtabError
 from trimtab.core.ports import RunPhase
 
@@ -40,7 +42,7 @@ def main(request: Path) -> int:
     body = json.loads(request.read_text())
     log = sys.stdout
     began = time.monotonic()
-    steps = Steps(log)
+    steps = Steps(log, Warm())  # it imports while this process does
     try:
         _run(body, run.folder / "root", steps)
         error = ""
@@ -52,6 +54,7 @@ def main(request: Path) -> int:
         error = steps.error or f"{type(failure).__name__}: {failure}"
         if not steps.error:
             print(f"error: {error}", file=log)
+    steps.warm.close()
     seconds = time.monotonic() - began
     print(f"{_now()} run {'failed' if error else 'succeeded'} after {seconds:.1f} s", file=log, flush=True)
     run.conclude(RunPhase.FAILED if error else RunPhase.SUCCEEDED, error.splitlines()[0] if error else "")
@@ -81,6 +84,7 @@ class Steps:
     """Runs each step's command and copies its output to the log."""
 
     log: TextIO
+    warm: Warm
     error: str = ""  # of the step that failed: "train: ValueError: ..."
 
     def run(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
@@ -88,33 +92,57 @@ class Steps:
         name = full_command[full_command.index("--function_to_execute") + 1]
         began = time.monotonic()
         output = StepLog()
-        with subprocess.Popen(
-            full_command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**os.environ, **(env_vars or {})},
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                self._show(name, output.feed(line.rstrip("\n")))
+        code = self._execute(full_command, env_vars or {}, lambda line: self._show(name, output.feed(line)))
         self._show(name, output.finish())
         seconds = time.monotonic() - began
-        if process.returncode == 0:
+        if code == 0:
             self._show(name, [f"done in {seconds:.2f} s"])
         else:
-            reason = output.error or _ending(process.returncode)
+            reason = output.error or _ending(code)
             self.error = f"{name}: {reason}"
             self._show(name, [f"failed after {seconds:.1f} s" + ("" if output.error else f": {reason}")])
-        return process.returncode
+        return code
+
+    def _execute(self, full_command: list[str], env: Mapping[str, str], take: Callable[[str], None]) -> int:
+        """Run the command, from the warm process if it is for it; `take` gets each line that it prints."""
+        command = Command.of(full_command)
+        if command is None:
+            return _in_a_new_process(full_command, env, take)
+        read, write = os.pipe()
+        with open(read, errors="replace") as lines:
+            reader = threading.Thread(target=_take_lines, args=(lines, take))
+            reader.start()
+            try:
+                return self.warm.run(command, write, env)
+            finally:
+                os.close(write)
+                reader.join()
 
     def _show(self, name: str, lines: list[str]) -> None:
         for line in lines:
             # Not print: kfp.local indents it while a step runs.
             self.log.write(f"{_now()} {name}: {line}\n")
         self.log.flush()
+
+
+def _take_lines(lines: TextIO, take: Callable[[str], None]) -> None:
+    for line in lines:
+        take(line.rstrip("\n"))
+
+
+def _in_a_new_process(full_command: list[str], env: Mapping[str, str], take: Callable[[str], None]) -> int:
+    with subprocess.Popen(
+        full_command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **env},
+    ) as process:
+        assert process.stdout is not None
+        _take_lines(process.stdout, take)  # type: ignore[arg-type]
+    return process.returncode
 
 
 def _ending(code: int) -> str:
