@@ -166,3 +166,42 @@ def test_a_taken_port_is_refused_and_nothing_stays(spec_file: Path, command: Any
     assert f"port {port} on 127.0.0.1 is taken" in done.stderr
     assert not (spec_file.parent / ".trimtab" / "up.json").exists()
     assert not (spec_file.parent / ".trimtab" / "store").exists()
+
+
+def test_an_edited_spec_is_taken_up_while_the_gateway_and_the_store_run_on(start_up: Any, command: Any) -> None:
+    up = start_up()
+    up.wait_until("is ready")
+    file = up.folder / "model.yaml"
+    before = {member.pid for member in up.family()}
+    port = values(up.folder)["TRIMTAB_URL"]
+    assert "has not changed" in command(up.folder, "reload").stdout
+    good = file.read_text()
+    file.write_text(good.replace("spec:", "spec:\n  suspend: true", 1))
+    done = command(up.folder, "reload")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {member.pid for member in up.family()} == before
+    assert values(up.folder)["TRIMTAB_URL"] == port
+    assert httpx.get(f"{port}/healthz").status_code == 200
+    assert "spec.suspend is true" in command(up.folder, "status").stdout
+
+
+def test_a_broken_edit_is_refused_and_the_platform_goes_on(start_up: Any, command: Any) -> None:
+    up = start_up()
+    up.wait_until("is ready")
+    file = up.folder / "model.yaml"
+    good = file.read_text()
+    file.write_text(good.replace("spec:", "spec:\n  suspended: true", 1))
+    done = command(up.folder, "reload")
+    assert done.returncode == 2
+    assert "suspended" in done.stderr
+    file.write_text(good.replace("name: small", "name: other", 1))
+    up.process.send_signal(signal.SIGUSR1)
+    up.wait_until("the edited spec was not taken up")
+    assert "the platform runs for small" in up.said()
+    assert httpx.get(f"{values(up.folder)['TRIMTAB_URL']}/healthz").status_code == 200
+
+
+def test_without_a_platform_there_is_nothing_to_reload(tmp_path: Path, command: Any) -> None:
+    done = command(tmp_path, "reload")
+    assert done.returncode == 2
+    assert "trimtab up -f model.yaml" in done.stderr

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("test:test", "Try the recipe out whole: fit, save, load where it serves, predict"),
     "backtest": ("backtest:backtest", "Would this policy have paid on these files?"),
     "up": ("platform:up", "Start the platform here: store, listener, training"),
+    "reload": ("platform:reload", "Take up the edited spec; predictions go on"),
     "down": ("platform:down", "Stop what `up` started in this folder"),
     "demo": ("demo:demo", "A year of real data through the whole loop"),
     "run": ("runs:run", "Train now, on demand"),

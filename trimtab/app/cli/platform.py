@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -18,7 +20,7 @@ import psutil
 
 from trimtab.app.cli import print_json
 from trimtab.app.settings import FOLDER
-from trimtab.core.errors import Unavailable
+from trimtab.core.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from trimtab.app.cli.screen import Screen
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.25
 DOWN_SECONDS = 60.0
+RELOAD_SECONDS = 60.0
+RELOAD = signal.SIGUSR1
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -61,9 +65,11 @@ def up(spec: Path, port: int | None, listing_seconds: float) -> None:
         _log_to(say)
         platform = Platform(Path.cwd(), spec, port=port, policy_clock=clock, listing_seconds=listing_seconds, tell=say)
         with signals_stop():
+            asked = threading.Event()
+            signal.signal(RELOAD, lambda number, frame: asked.set())
             try:
                 platform.start()
-                _show(platform, screen)
+                _show(platform, screen, asked)
             except Stopped:
                 say("stopping")
             finally:
@@ -93,6 +99,42 @@ def down() -> None:
             launcher.stop(run)
             ended.append(f"run {run}")
     click.echo(f"ended what a killed platform left: {', '.join(ended)}" if ended else "nothing runs here")
+
+
+@click.command(epilog="Example:  trimtab reload")
+def reload() -> None:
+    """
+    Take up the edited spec of the platform that runs in this folder.
+
+    Store, gateway and model servers run on: predictions are answered all the time. A training run that goes on is
+    ended, and tried again.
+    """
+    from trimtab.adapters import specs
+    from trimtab.app.embedded.lock import holder
+    from trimtab.core.records import digest
+    from trimtab.core.spec import load
+
+    folder = _folder()
+    who = holder(folder)
+    if who is None or not who.spec:
+        raise Invalid(f"no platform is ready in {folder.parent}", "trimtab up -f model.yaml")
+    text = specs.read_file(who.spec)
+    load(text, who.spec)
+    wanted = digest(text)
+    if who.spec_digest == wanted:
+        click.echo(f"{who.spec} has not changed since {who.model} took it up")
+        return
+    os.kill(who.pid, RELOAD)
+    begun = time.monotonic()
+    while (now := holder(folder)) is not None and now.spec_digest != wanted:
+        if time.monotonic() - begun > RELOAD_SECONDS:
+            raise Unavailable(
+                f"{who} did not take up {who.spec} within {RELOAD_SECONDS:.0f} s", "see what `trimtab up` prints"
+            )
+        time.sleep(0.05)
+    if now is None:
+        raise Unavailable(f"process {who.pid} ended meanwhile", "trimtab up -f model.yaml")
+    click.echo(f"{who.model} works by {who.spec} as it is now")
 
 
 @click.command(epilog="Example:  trimtab doctor")
@@ -139,7 +181,7 @@ def _stop(who: Holder) -> None:
     click.echo(f"stopped {who}")
 
 
-def _show(platform: Platform, screen: Screen) -> None:
+def _show(platform: Platform, screen: Screen, reload_asked: threading.Event) -> None:
     """Print the addresses, then changes for as long as it runs; on a terminal how things stand below them."""
     from trimtab.app.cli import live
 
@@ -157,6 +199,9 @@ def _show(platform: Platform, screen: Screen) -> None:
     say(f"{platform.model.name} is ready; `trimtab status` in this folder shows how it stands")
     before = None
     while True:
+        if reload_asked.is_set():
+            reload_asked.clear()
+            _reload(platform, say)
         status = platform.loop.snapshot()
         for line in live.changes(before, status):
             say(line)
@@ -164,6 +209,16 @@ def _show(platform: Platform, screen: Screen) -> None:
             screen.draw(live.panel(status, addresses))
         before = status
         time.sleep(REFRESH_SECONDS)
+
+
+def _reload(platform: Platform, say: Callable[[str], None]) -> None:
+    """A spec that will not do leaves everything as it is."""
+    try:
+        platform.reload()
+        say(f"{platform.model.name} works by the edited spec; who serves ran on")
+    except Invalid as error:
+        for line in f"the edited spec was not taken up: {error}".splitlines():
+            say(line)
 
 
 def timed(say: Callable[[str], None]) -> Callable[[str], None]:

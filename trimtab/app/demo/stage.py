@@ -1,4 +1,4 @@
-"""The demo's platform, stopped and started again with an edited spec, as its user would do it."""
+"""The demo's platform, and its spec, edited and taken up as its user would do it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class Stage:
             shutil.copyfile(module, folder / module.name)
         self._spec.write_text(edited(self._text, None), encoding="utf-8")
         self._before: dict[str, str | None] = {}
-        self.restarts = 0
         self.platform: Platform
         self.stream: Stream
         self.traffic: Traffic
@@ -61,13 +60,9 @@ class Stage:
         self._put_back()
 
     def edit(self, trial: Trial | None) -> None:
-        """Stop the platform, edit the spec for the trial (None: back to what it was), start it until it serves."""
-        self.platform.stop()
+        """Edit the spec for the trial (None: back to what it was), and have it taken up while predictions go on."""
         self._spec.write_text(edited(self._text, trial), encoding="utf-8")
-        self._start()
-        self.restarts += 1
-        self.stream.follow(self.platform)
-        self.traffic.wait_until_served()
+        self.platform.reload()
 
     def _start(self) -> None:
         from trimtab.app.embedded.platform import Platform

@@ -44,20 +44,15 @@ class Stream:
     """
 
     def __init__(self, platform: Platform) -> None:
-        self._expected = 0  # object versions put so far
-        self.state: State
-        self.follow(platform)
-
-    def follow(self, platform: Platform) -> None:
-        """Go on with a platform that was started again in the same folder."""
         import boto3
 
         from trimtab.adapters.state import State
 
+        self._expected = 0  # object versions put so far
         self._platform = platform
         self._data = platform.model.spec.data
         self._client: Any = boto3.client("s3")
-        self.state = State.open(platform.buckets, platform.environment.state, platform.model.name)
+        self.state: State = State.open(platform.buckets, platform.environment.state, platform.model.name)
 
     def put(self, name: str, body: bytes) -> Landed:
         """

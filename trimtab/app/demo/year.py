@@ -138,7 +138,7 @@ class Year:
         self._trial = trial = self.trials.pop(0)
         before = len(self.stream.state.decisions.all())
         what = f"with {trial.estimator.partition(':')[2]}" if trial.estimator else "by canary"
-        self.tell(_day(fortnight.end), "the spec is edited", f"{what}; the platform starts again")
+        self.tell(_day(fortnight.end), "the spec is edited", f"{what}, and taken up")
         self.stage.edit(trial)
         if trial.estimator:
             status = self.stream.trained(before, trial.title)

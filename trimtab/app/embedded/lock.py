@@ -22,12 +22,18 @@ WHO = "up.json"
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that runs the platform of a folder; addresses are empty until it is ready."""
+    """
+    The process that runs the platform of a folder; the rest is empty until it is ready.
+
+    `spec_digest` is of the text that it works by, which it read from the file `spec`.
+    """
 
     process: Recorded
     model: str = ""
     url: str = ""
     endpoint: str = ""
+    spec: str = ""
+    spec_digest: str = ""
 
     @property
     def pid(self) -> int:
@@ -83,8 +89,8 @@ class FolderLock:
         self._file = file
         self.tell()
 
-    def tell(self, model: str = "", url: str = "", endpoint: str = "") -> None:
-        """Write down who holds the folder and where it answers."""
+    def tell(self, model: str = "", url: str = "", endpoint: str = "", spec: str = "", spec_digest: str = "") -> None:
+        """Write down who holds the folder, where it answers, and which spec it works by."""
         write_json(
             self._folder / WHO,
             {
@@ -93,6 +99,8 @@ class FolderLock:
                 "model": model,
                 "url": url,
                 "endpoint": endpoint,
+                "spec": spec,
+                "spec_digest": spec_digest,
             },
         )
 
@@ -112,7 +120,7 @@ def holder(folder: Path) -> Holder | None:
     process = Recorded("up", pid, float(started))
     if process.process() is None:
         return None
-    words = {name: str(value.get(name, "")) for name in ("model", "url", "endpoint")}
+    words = {name: str(value.get(name, "")) for name in ("model", "url", "endpoint", "spec", "spec_digest")}
     return Holder(process, **words)
 
 

@@ -91,6 +91,8 @@ class Platform:
         self._serving = serving
         self._tell = tell
         self._stack = ExitStack()
+        self._lock: FolderLock
+        self._looping: ExitStack  # what `reload` ends
         self.model: ContinuousModel
         self.environment: Environment
         self.variables: dict[str, str] = {}  # of `.trimtab/env`
@@ -132,7 +134,7 @@ class Platform:
         refuse_second(self.folder)  # before the spec, which takes a second to check
         self._tell(f"checking {self._spec}")
         text = self._check_spec()
-        lock = self._stack.enter_context(FolderLock(self.folder))
+        self._lock = self._stack.enter_context(FolderLock(self.folder))
         require_space(self.folder)
         for entry in end_leftovers(self.folder / "pids"):
             self._tell(f"ended process {entry.pid} ({entry.name}), which a former platform left running")
@@ -144,9 +146,41 @@ class Platform:
         self._settle_environment(port, gateway_port.getsockname()[1] if gateway_port else None)
         if gateway_port is not None:
             self._start_traffic(gateway_port.getsockname()[1])
+        self._looping = self._stack.enter_context(ExitStack())
         self._start_loop(text, port)
         write_private(self.folder / settings.FILE, settings.render(self.variables))
-        lock.tell(model=self.model.name, url=self.environment.url, endpoint=self.store.endpoint)
+        self._tell_lock(text)
+
+    def reload(self) -> None:
+        """
+        Take up the spec's file as it is now. Store, gateway and model servers run on, so that nobody who asks for a
+        prediction notices; a run that goes on is ended, and tried again.
+
+        Raises:
+            Invalid: If the file will not do, or names another model or bucket: the platform goes on with the former.
+        """
+        former, port = self.model, self.loop.port
+        try:
+            text = self._check_spec()
+            same = (self.model.name, self.model.spec.data.bucket) == (former.name, former.spec.data.bucket)
+            if not same:
+                raise Invalid(
+                    f"{self._spec} is of {self.model.name}, with uploads to the bucket {self.model.spec.data.bucket}; "
+                    f"the platform runs for {former.name} and {former.spec.data.bucket}",
+                    "trimtab down, then trimtab up",
+                )
+        except Invalid:
+            self.model = former
+            raise
+        self._looping.close()
+        self._start_loop(text, port)
+        self._tell_lock(text)
+
+    def _tell_lock(self, text: str) -> None:
+        spec, url = str(self._spec.resolve()), self.environment.url
+        self._lock.tell(
+            model=self.model.name, url=url, endpoint=self.store.endpoint, spec=spec, spec_digest=digest(text)
+        )
 
     def _check_spec(self) -> str:
         from trimtab.adapters import estimators, specs
@@ -276,7 +310,7 @@ class Platform:
         for run in self.launcher.leftovers():
             self._tell(f"ending run {run}, which a former platform left")
             self.launcher.stop(run)
-        self._stack.callback(self._stop_runs)
+        self._looping.callback(self._stop_runs)
         self.loop = Loop(
             model=self.model,
             spec_text=text,
@@ -293,7 +327,7 @@ class Platform:
             traffic=self.traffic,
             load_addresses=self.traffic.load_addresses if self.traffic is not None else dict,
         )
-        self._stack.callback(self.loop.stop)
+        self._looping.callback(self.loop.stop)
         self.loop.start()
 
     def _stop_runs(self) -> None:
