@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from trimtab.app.events import Event
-from trimtab.app.listener import LARGEST_BODY, Listener
+from trimtab.app.listener import LARGEST_BODY, Listener, OneModel
 from trimtab.core.errors import Unavailable
 
 TOKEN = "s3cret"
@@ -47,7 +47,7 @@ class Notebook:
 @pytest.fixture(scope="module")
 def door() -> Iterator[tuple[Notebook, Listener]]:
     desk = Notebook()
-    listener = Listener(desk, TOKEN)
+    listener = Listener(OneModel(desk), TOKEN)
     listener.start()
     yield desk, listener
     listener.stop()
@@ -94,7 +94,7 @@ def test_health_needs_no_token(client: httpx.Client) -> None:
 
 
 def test_a_platform_without_a_token_lets_nobody_in() -> None:
-    listener = Listener(Notebook(), "")
+    listener = Listener(OneModel(Notebook()), "")
     port = listener.start()
     try:
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/events", headers={"Authorization": "Bearer"}, trust_env=False)
@@ -176,15 +176,15 @@ def test_every_error_is_json(client: httpx.Client, method: str, path: str, statu
 
 def test_a_taken_port_is_said(door: tuple[Notebook, Listener]) -> None:
     with pytest.raises(Unavailable, match=r"cannot listen on 127\.0\.0\.1"):
-        Listener(Notebook(), TOKEN, port=door[1].port).start()
+        Listener(OneModel(Notebook()), TOKEN, port=door[1].port).start()
 
 
 def test_after_stop_the_port_is_free() -> None:
-    first = Listener(Notebook(), TOKEN)
+    first = Listener(OneModel(Notebook()), TOKEN)
     port = first.start()
     first.stop()
 
-    second = Listener(Notebook(), TOKEN, port=port)
+    second = Listener(OneModel(Notebook()), TOKEN, port=port)
     assert second.start() == port
     second.stop()
 

@@ -27,7 +27,7 @@ from trimtab.app.execution import Executor
 from trimtab.app.exposition import render
 from trimtab.app.intake import Intake
 from trimtab.app.labels import Labels
-from trimtab.app.listener import Listener
+from trimtab.app.listener import Listener, OneModel
 from trimtab.app.monitor import Monitor
 from trimtab.app.rollout.standing import next_move
 from trimtab.app.rollout.worker import RolloutWorker, rollout_worker
@@ -122,7 +122,7 @@ class Loop:
         self._intake.on_taken = self.monitor.wake
         self._alerting = Alerting(state, model, lambda: tenure.held)
         self._labels = Labels(state, buckets, model, clock, owner, listing_seconds, tell)
-        self._listener = Listener(self, environment.token, host, port)
+        self._listener = Listener(OneModel(self), environment.token, host, port)
 
     @property
     def port(self) -> int:
