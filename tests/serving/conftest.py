@@ -259,20 +259,25 @@ def make_server_fixture(
 def deploy_fixture(
     store: Store, make_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Deployed]:
-    """Registers a model in a new bucket of the real store and serves it; `folder` shares another server's log."""
+    """
+    Registers a model in a new bucket of a real store and serves it.
 
-    def deploy(text: str = SPEC, folder: Path | None = None, **more: Any) -> Deployed:
-        bucket = store.create_bucket(f"serving-{uuid.uuid4().hex[:12]}")
+    `folder` shares another server's log, `own` is a store that the test may stop.
+    """
+
+    def deploy(text: str = SPEC, folder: Path | None = None, own: Store | None = None, **more: Any) -> Deployed:
+        place = own or store
+        bucket = place.create_bucket(f"serving-{uuid.uuid4().hex[:12]}")
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in store.environment.items():
+            for name, value in place.environment.items():
                 patch.setenv(name, value)
             state = State.open(
                 s3.connect(), f"s3://{bucket}/default", load(text).name, tmp_path_factory.mktemp("state")
             )
         version = register(state, text)
         log = folder or tmp_path_factory.mktemp("log")
-        server = make_server(state, version.number, store.environment, log, **more)
-        return Deployed(server, state, version, log, store.environment)
+        server = make_server(state, version.number, place.environment, log, **more)
+        return Deployed(server, state, version, log, place.environment)
 
     return deploy
 
