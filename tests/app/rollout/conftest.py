@@ -13,6 +13,7 @@ import pytest
 
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.memory_traffic import MemoryTraffic
+from trimtab.adapters.proposals import propose
 from trimtab.adapters.state import State
 from trimtab.app.rollout.leader import Leader
 from trimtab.app.rollout.measuring import Measuring, evidence_of
@@ -78,11 +79,12 @@ class Rig:
         replaying = Replaying(lambda spec, state: self._pairs(), start=lambda work: work(), pause_seconds=0)
         self.leader = Leader(
             self.state,
-            self.model,
+            self.model.spec.rollout,
             split,
             Measuring(self.state, split, replaying),
             Telling(self.state.journal, lambda: self.now),
             lambda: self.now,
+            lambda *asked: propose(self.state, self.model, *asked, now=lambda: self.now),
         )
         self.epoch += 1
         self.leader.forget(self.epoch)

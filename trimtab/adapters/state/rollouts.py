@@ -40,13 +40,13 @@ class Rollouts:
 
     def propose(self, spec: RolloutSpec) -> RolloutSpec:
         """
-        Write a rollout under the next number, which also gives its name.
+        Write a rollout under the next number.
 
         The same one is proposed once: by the same run, or without a run for the same version, against the same
         champion. Who proposes it again gets the first.
 
         Args:
-            spec: With number 0 and no name.
+            spec: With number 0; without a name it gets one from the model's and the version's.
         """
         first: list[RolloutSpec] = []
 
@@ -55,6 +55,8 @@ class Rollouts:
             first[:] = [each for each in known.values() if (each.run_key, each.version, each.champion) == wanted]
             if first:
                 return None
+            if spec.name:
+                return spec.model_copy(update={"number": number})
             times = sum(1 for each in known.values() if each.version == spec.version) + 1
             name = f"{spec.model}-v{spec.version}" + (f"-{times}" if times > 1 else "")
             return spec.model_copy(update={"number": number, "name": name})

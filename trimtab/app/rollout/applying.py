@@ -15,7 +15,7 @@ from trimtab.core.rollout import progress
 from trimtab.core.rollout.aliases import way_back
 from trimtab.core.rollout.serving import Roles, Served, confirms, promoting, served_now, wanted
 from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
-from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.spec.rollout import Rollout
 
 
 class Applying:
@@ -29,14 +29,14 @@ class Applying:
     def __init__(
         self,
         state: State,
-        model: ContinuousModel,
+        policy: Rollout,
         traffic: TrafficSplit,
         keeping: Keeping,
         wall: Callable[[], datetime],
     ) -> None:
         self._registry = state.registry
         self._served = state.served
-        self._policy = model.spec.rollout
+        self._policy = policy
         self._traffic = traffic
         self._keeping = keeping
         self._wall = wall
@@ -94,7 +94,6 @@ class Applying:
     def _promote(self, spec: RolloutSpec, state: RolloutState) -> RolloutState:
         """The router sends everything to the challenger: now the registry says so too."""
         crash.point("before-promotion")
-        version = self._registry.version(spec.version)
         cause = f"v{spec.version} was promoted by rollout {spec.name}: {state.reason}"
         now = self._wall()
 
@@ -102,7 +101,7 @@ class Applying:
             if manifest is None or manifest.champion != spec.champion:
                 return None  # it stands already, or another is champion: the next look tells
             challenger = None if manifest.challenger == spec.version else manifest.challenger
-            return _after(manifest, spec.version, challenger, cause, version.run_key, now)
+            return _after(manifest, spec.version, challenger, cause, spec.run_key, now)
 
         if self._registry.publish(moved).champion != spec.version:
             return state

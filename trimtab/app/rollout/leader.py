@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from trimtab.adapters.proposals import propose
 from trimtab.adapters.state import State
 from trimtab.app.rollout.applying import Applying
 from trimtab.app.rollout.deciding import Deciding
@@ -22,43 +21,52 @@ from trimtab.app.rollout.telling import Telling, failed
 from trimtab.app.rollout.watched import RouterAway
 from trimtab.core.errors import Fenced, NotFound
 from trimtab.core.ports import TrafficSplit
-from trimtab.core.records import Manifest
+from trimtab.core.records import Manifest, ModelVersion
 from trimtab.core.rollout.aliases import Drop, Propose, repair
-from trimtab.core.rollout.values import Phase
-from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.rollout.values import Phase, RolloutSpec
+from trimtab.core.spec.rollout import Rollout
 
+Proposing = Callable[[ModelVersion, int, str], RolloutSpec]  # of a version, beside a champion, for a cause
 LOG_COMES = timedelta(seconds=20)  # after the last answer, the model server's log is in the store
 EXPLAINED_WITHIN = timedelta(hours=1)
 
 
 class Leader:
     """
-    Leads one model's rollouts, and keeps its champion serving; used by one thread.
+    Leads one model's rollouts, and keeps its champion serving; used by one thread at a time.
+
+    Args:
+        policy: Holds while no rollout goes on: each rollout brings its own.
+        propose: Writes the rollout of a registered challenger that has none; None where nothing is registered.
 
     Attributes:
         standing: How the rollout stood at the last look.
+        last: What the last look found and left behind.
     """
 
     def __init__(
         self,
         state: State,
-        model: ContinuousModel,
+        policy: Rollout,
         traffic: TrafficSplit,
         measuring: Measuring,
         telling: Telling,
         wall: Callable[[], datetime],
+        propose: Proposing | None,
     ) -> None:
         self._state = state
-        self._model = model
+        self._policy = policy
+        self._propose = propose
         self._traffic = traffic
         self._measuring = measuring
         self._telling = telling
         self._wall = wall
         self._keeping = Keeping(state.rollouts)
         self._deciding = Deciding(state, measuring, self._keeping)
-        self._applying = Applying(state, model, traffic, self._keeping, wall)
+        self._applying = Applying(state, policy, traffic, self._keeping, wall)
         self._failing: Mapping[int, str] = {}
         self.standing: Standing | None = None
+        self.last: Look | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -106,6 +114,7 @@ class Leader:
         self._tell(look)
         self._explain(look)
         self.standing = standing(look.specs, look.states)
+        self.last = look
         return bool(look.open())
 
     def _observe(self) -> Look:
@@ -113,19 +122,20 @@ class Leader:
         manifests, specs, states = registry.manifests(), rollouts.all(), rollouts.states()
         later = max((state.epoch for state in states.values() if state is not None), default=0)
         if later > self._keeping.epoch:
-            raise Fenced(f"rollouts of {self._model.name} are led by another process, of epoch {later}")
+            raise Fenced(f"rollouts of {self._state.model} are led by another process, of epoch {later}")
         seen = self._traffic.seen()
         self._failing = seen.failing
         return Look(manifests, specs, states, seen, self._wall())
 
     def _repaired(self, look: Look) -> bool:
         """Whether the challenger alias had to be put right; the rollouts then have to be read again."""
-        immediate = self._model.spec.rollout.strategy == "immediate"
+        if self._propose is None:
+            return False
+        immediate = self._policy.strategy == "immediate"
         match repair(look.manifest, look.specs, look.states, immediate):
             case Propose(version=version, champion=champion, cause=cause):
                 try:
-                    registered = self._state.registry.version(version)
-                    propose(self._state, self._model, registered, champion, cause, self._wall)
+                    self._propose(self._state.registry.version(version), champion, cause)
                 except NotFound as error:
                     self._telling.alert(f"rollout/v{version}", f"v{version} cannot get a rollout: {error.message}")
                     return False

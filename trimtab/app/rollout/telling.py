@@ -22,11 +22,20 @@ WAITING = (Phase.PAUSED, Phase.HELD, Phase.ERROR)
 
 
 class Telling:
-    """Tells one model's rollouts; `policy_now` is the policy clock."""
+    """
+    Tells one model's rollouts.
 
-    def __init__(self, journal: Journal, policy_now: Callable[[], datetime]) -> None:
+    Args:
+        policy_now: The policy clock.
+        also: Is told first, with the entry's id, kind and summary: once, or again where this process is killed between.
+    """
+
+    def __init__(
+        self, journal: Journal, policy_now: Callable[[], datetime], also: Callable[[str, str, str], None] | None = None
+    ) -> None:
         self._journal = journal
         self._now = policy_now
+        self._also = also
         self._told: set[str] | None = None
 
     def forget(self) -> None:
@@ -96,6 +105,8 @@ class Telling:
     ) -> None:
         if id in self._known():
             return
+        if self._also is not None:
+            self._also(id, kind, summary)
         self._journal.tell(id, kind, summary, evidence() if callable(evidence) else evidence, self._now())
         self._known().add(id)
 

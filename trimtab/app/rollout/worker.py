@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from trimtab.adapters.proposals import propose
 from trimtab.adapters.state import State
 from trimtab.adapters.state.state import wall_clock
 from trimtab.app.rollout.leader import Leader
@@ -22,6 +23,8 @@ from trimtab.app.rollout.watched import Watched
 from trimtab.app.tenure import Tenure
 from trimtab.core.errors import Conflict, Fenced, TrimtabError, Unavailable
 from trimtab.core.ports import Clock, TrafficSplit
+from trimtab.core.records import ModelVersion
+from trimtab.core.rollout.values import RolloutSpec
 from trimtab.core.spec.model import ContinuousModel
 
 UNSETTLED_SECONDS = 0.1  # between looks while the router has still to confirm
@@ -47,7 +50,12 @@ def rollout_worker(
     split = Watched(traffic)
     replaying = Replaying(from_the_log(state, model, split, clock, trusted_types, spec_folder))
     measuring = Measuring(state, split, replaying)
-    leader = Leader(state, model, split, measuring, Telling(state.journal, clock.now), wall_clock)
+    telling = Telling(state.journal, clock.now)
+
+    def proposing(version: ModelVersion, champion: int, cause: str) -> RolloutSpec:
+        return propose(state, model, version, champion, cause)
+
+    leader = Leader(state, model.spec.rollout, split, measuring, telling, wall_clock, proposing)
     return RolloutWorker(leader, tenure, tell)
 
 
