@@ -91,12 +91,23 @@ class Controller:
     def __post_init__(self) -> None:
         self._policy = Policy(self.model.name, self.model.spec.triggers, self.model.spec.suspend)
         self._current: tuple[Decision, Claim] | None = None  # being executed by this process, as far as it knows
+        self._open = False
         self._ended = False  # whether a decision came to its outcome in the last call
         self._seen = Seen(self.model.name, 0, {}, (), {})
 
     @property
     def executing(self) -> bool:
         return self._current is not None
+
+    @property
+    def current(self) -> tuple[Decision, Claim] | None:
+        """The decision that this process executes, with its claim."""
+        return self._current
+
+    @property
+    def open(self) -> bool:
+        """Whether a decision had no outcome, or its run no end, at the last call of `advance`."""
+        return self.executing or self._open
 
     def run_goes_on(self) -> bool:
         """Whether the run that goes on still goes on, by the launcher alone: the store is asked nothing."""
@@ -153,6 +164,7 @@ class Controller:
         if started or open_decision is None or observed.arrivals or observed.requests:
             # That it waits for the run that goes on is news only where something does wait.
             self.chronicle.verdict(verdict)
+        self._open = started is not None or open_decision is not None
         self._seen = Seen(
             model=self.model.name,
             seen=len(self.intake.entries()),

@@ -54,10 +54,10 @@ class Election:
         self._renewed = 0.0
         self._thread = threading.Thread(target=self._keep, name="trimtab-election", daemon=True)
 
-    def win(self) -> bool:
-        """Wait until this process leads, and keep it so; False when `end` was called before."""
+    def win(self, stopping: threading.Event) -> bool:
+        """Wait until this process leads, and keep it so; False when it is to stop before."""
         told = ""
-        while not self._ending.is_set():
+        while not stopping.is_set():
             try:
                 holder = self._try()
             except TrimtabError as error:
@@ -68,7 +68,7 @@ class Election:
             if holder != told:
                 log.info("standing by: %s leads", holder)
                 told = holder
-            self._ending.wait(min(LOOK_SECONDS, self._seconds / 3))
+            stopping.wait(min(LOOK_SECONDS, self._seconds / 3))
         return False
 
     def end(self) -> None:

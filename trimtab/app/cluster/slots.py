@@ -46,11 +46,9 @@ class Slots:
                 self._waiting.pop(key, None)
                 return ""
             self._waiting.setdefault(key)
-            running = sorted(name for space, name in self._running if space == namespace)
-        named = f": {', '.join(running[:5])}" if running else ""
         return (
-            f"{counted(len(taken), 'run')} of namespace {namespace} may go on already, {self._most} at most{named}; "
-            "it starts when one of them has ended"
+            f"{counted(self._most, 'run')} of namespace {namespace} may go on at a time, and as many do "
+            "(TRIMTAB_MAX_CONCURRENT_RUNS); it starts when one of them has ended"
         )
 
     def keep(self, key: Key) -> None:
@@ -75,6 +73,12 @@ class Slots:
         with self._lock:
             self._waiting.pop(key, None)
         self.free(key)
+
+    def excuse(self, key: Key) -> None:
+        """A look at it failed: others need not wait for what it may be about."""
+        with self._lock:
+            self._unknown.discard(key)
+            self._waiting.pop(key, None)
 
     def leave(self, key: Key) -> None:
         """It does not wait for a turn any more."""

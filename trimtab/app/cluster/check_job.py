@@ -1,0 +1,172 @@
+"""The Job that checks a spec's estimator in the image of the user's code: its manifest, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.adapters.environment import ClusterSettings
+from trimtab.adapters.kubernetes.api import Object
+from trimtab.adapters.kubernetes.kinds import JOB
+from trimtab.app.cluster.resources import MODEL_LABEL, PREFIX, Key, owner_reference
+from trimtab.core.records import digest
+from trimtab.core.spec.model import ContinuousModel
+
+NAME_PART = 40  # of the model's name; the digest tells apart what is cut alike, and 63 characters are a label
+SECONDS = 300  # that a check may take: the image is pulled in them too
+KEPT_SECONDS = 600  # that an ended Job stays, for people to look at
+ROLE_LABEL = f"{PREFIX}role"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The estimator is sound; `code` is the digest of the user's own module, `sklearn` the version it runs with."""
+
+    code: str
+    sklearn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The spec must change, or the image."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """No verdict yet; `failed` when this Job will give none."""
+
+    message: str
+    failed: bool = False
+
+
+Verdict = Passed | Refused | Waits
+
+
+def check_digest(model: ContinuousModel, image: str) -> str:
+    """Of all that a check's verdict depends on: an equal one need not be checked again."""
+    spec = model.spec
+    target = spec.data.described[spec.data.target]
+    recipe = spec.training.model_dump(mode="json", by_alias=True, exclude={"resources"})
+    return digest("check", recipe, target.type, spec.evaluation.reported, image)
+
+
+def job_name(key: Key, checked: str) -> str:
+    """
+    Of the check with this digest.
+
+    >>> job_name(("shop", "flights"), "0123456789abcdef")
+    'trimtab-check-flights-4eee9ae6'
+    """
+    return f"trimtab-check-{key[1][:NAME_PART].rstrip('-')}-{digest(*key, checked)[:8]}"
+
+
+def job(resource: Object, checked: str, image: str, spec: str, settings: ClusterSettings) -> Object:
+    """
+    The Job, in the model's namespace and under its service account, within the restricted Pod Security level.
+
+    Args:
+        resource: The ContinuousModel.
+        checked: The check's digest.
+        spec: s3:// address of the spec's text.
+    """
+    meta = resource["metadata"]
+    labels = {MODEL_LABEL: meta["name"], ROLE_LABEL: "check", "app.kubernetes.io/managed-by": "trimtab"}
+    environ = [{"name": "TRIMTAB_CACHE", "value": "/tmp/trimtab"}]  # noqa: S108  (a volume of the pod's own)
+    if settings.trusted_types:
+        environ.append({"name": "TRIMTAB_TRUSTED_TYPES", "value": ",".join(settings.trusted_types)})
+    container = {
+        "name": "check",
+        "image": image,
+        "command": ["python", "-m", "trimtab.app.cluster.check", spec],
+        "env": environ,
+        "envFrom": [{"secretRef": {"name": settings.s3_secret, "optional": True}}],
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.model_service_account,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
+    }
+    return {
+        "apiVersion": JOB.api_version,
+        "kind": JOB.name,
+        "metadata": {
+            "name": job_name((meta["namespace"], meta["name"]), checked),
+            "namespace": meta["namespace"],
+            "labels": labels,
+            "annotations": {f"{PREFIX}check": checked},
+            "ownerReferences": [owner_reference(resource)],
+        },
+        "spec": {
+            "backoffLimit": 2,
+            "activeDeadlineSeconds": SECONDS,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def verdict_of(job: Object, pods: Sequence[Object]) -> Verdict:
+    """What the Job says by now, from its own status and its pods'."""
+    for pod in pods:
+        ended = _state(pod, "terminated")
+        if ended.get("exitCode") == 0 and (found := _told(str(ended.get("message", "")))) is not None:
+            return found
+    name = job["metadata"]["name"]
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    over = next(
+        (each for each in conditions if each["type"] in ("Failed", "Complete") and each["status"] == "True"), None
+    )
+    last = max(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", ""), default=None)
+    why = _why(last) if last is not None else ""
+    if over is not None:
+        return Waits(f"Job {name} gave no verdict: {why or over.get('message') or over['type']}", failed=True)
+    return Waits(f"Job {name} checks the estimator{f': {why}' if why else ''}")
+
+
+def _told(message: str) -> Verdict | None:
+    try:
+        verdict = json.loads(message)
+        return Passed(verdict["code"], verdict["sklearn"]) if verdict["ok"] else Refused(verdict["message"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _why(pod: Object) -> str:
+    """What keeps a pod from its verdict, in its own words."""
+    ended, waiting = _state(pod, "terminated"), _state(pod, "waiting")
+    if ended:
+        said = str(ended.get("message") or ended.get("reason") or "").strip()
+        return f"exit code {ended.get('exitCode')}: {said}" if said else f"exit code {ended.get('exitCode')}"
+    if waiting and waiting.get("reason") not in ("ContainerCreating", "PodInitializing"):
+        return ": ".join(str(waiting[name]) for name in ("reason", "message") if waiting.get(name))
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition.get('reason')}: {condition.get('message')}"
+    return ""
+
+
+def _state(pod: Object, state: str) -> dict[str, Any]:
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        return (container.get("state") or {}).get(state) or {}
+    return {}

@@ -1,0 +1,270 @@
+"""
+Leading ContinuousModels: accept the spec, decide on training, have runs executed, and say how each stands.
+
+Level-triggered: a look reads what has changed since the last one and does what comes next. Nothing lives in memory
+alone; what is kept here between looks only spares reading it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from trimtab.adapters.environment import ClusterSettings
+from trimtab.adapters.kubernetes.api import Api, Object
+from trimtab.adapters.kubernetes.events import Events
+from trimtab.adapters.kubernetes.kinds import MODEL
+from trimtab.adapters.state import State
+from trimtab.app.cluster.acceptance import Acceptance, Found
+from trimtab.app.cluster.deciding import Deciding, Run
+from trimtab.app.cluster.marks import Marks, marks
+from trimtab.app.cluster.resources import ARRIVED, MANAGER, Key, annotations_of, key_of
+from trimtab.app.cluster.slots import Slots
+from trimtab.app.cluster.summary import changed, patch, summary, unreachable
+from trimtab.app.cluster.telling import Telling
+from trimtab.app.status import Status
+from trimtab.core.errors import Conflict, Fenced, NotFound, TrimtabError
+from trimtab.core.ports import Buckets, RunLauncher
+from trimtab.core.spec.model import ContinuousModel
+
+OWNER = "trimtab-controller"  # of every model's lease: the cluster's own Lease lets only one process lead
+LEASE_SECONDS = 120.0
+QUIET_SECONDS = 15.0  # between looks at what nobody told of
+RUNNING_SECONDS = 5.0  # while a run or a rollout goes on
+WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
+STAND_BY_SECONDS = 5.0
+SOONEST_SECONDS = 0.2
+log = logging.getLogger("trimtab.models")
+
+
+class Leads(Protocol):
+    """`app.cluster.rollouts.ModelRollouts`, as it is called from here."""
+
+    def lead(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
+        """One look at a model's rollouts; returns in how many seconds the next is due."""
+
+
+@dataclass
+class Led:
+    """What this process knows of one model; used by one worker at a time."""
+
+    resource: Object
+    deciding: Deciding
+    epoch: int = 0  # of its lease; 0 while another holds it
+    renewed: float = 0.0  # monotonic seconds
+    marks: Marks = field(default_factory=Marks)
+    arrived: str | None = None  # the annotation's value, as it was looked at
+    looked: float = float("-inf")  # monotonic seconds: at everything
+    text: str = ""  # of the spec that was looked at
+    model: ContinuousModel | None = None  # the last spec that was accepted
+    status: Status | None = None
+    run: Run | None = None
+    due: datetime | None = None  # when a policy's wait ends
+    problems: dict[str, str] = field(default_factory=dict)  # by what does not work
+
+
+class Models:
+    """
+    All models that this process leads.
+
+    Args:
+        launcher: Executes the runs of a model.
+        rollouts: Leads what serves; None where nothing does.
+        slots: How many runs a namespace may have.
+        wake: Is called with a model whose rollouts are to be looked at now.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        settings: ClusterSettings,
+        buckets: Buckets,
+        launcher: Callable[[Object, ContinuousModel], RunLauncher],
+        rollouts: Leads | None,
+        slots: Slots,
+        wake: Callable[[Key], None] = lambda key: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._settings = settings
+        self._buckets = buckets
+        self._launcher = launcher
+        self._rollouts = rollouts
+        self._slots = slots
+        self._wake = wake
+        self._clock = clock
+        self._acceptance = Acceptance(api, settings, buckets)
+        self._events = Events(api, settings.pod_name)
+        self._led: dict[Key, Led] = {}
+
+    def __len__(self) -> int:
+        return len(self._led)
+
+    # What the API server tells
+
+    def seen(self, resource: Object) -> bool:
+        """The object as it is now; whether that calls for a look: a status that was written does not."""
+        key = key_of(resource)
+        led = self._led.get(key)
+        if led is None or led.resource["metadata"]["uid"] != resource["metadata"]["uid"]:
+            self._slots.expect(key)
+            telling = Telling(self._events)
+            deciding = Deciding(key, self._settings, self._buckets, self._slots, telling, self._launcher)
+            self._led[key] = Led(resource, deciding)
+            return True
+        before, led.resource = led.resource, resource
+        meta, was = resource["metadata"], before["metadata"]
+        return meta.get("generation") != was.get("generation") or annotations_of(resource) != annotations_of(before)
+
+    def gone(self, key: Key) -> None:
+        """There is no such model any more: its lease is given back."""
+        led = self._led.pop(key, None)
+        self._slots.forget(key)
+        self._acceptance.forget(key)
+        if led is not None and led.epoch:
+            try:
+                self._state(key).lease.release(OWNER, led.epoch)
+            except TrimtabError as error:
+                log.info("the lease of %s/%s was not given back: %s", *key, error.message)
+
+    # Looks
+
+    def look(self, key: Key) -> float | None:
+        """
+        Do what comes next for a model; returns in how many seconds to look again, None when there is no such model.
+
+        Raises:
+            TrimtabError: What does not work just now, or for good; the object's status says so too.
+        """
+        led = self._led.get(key)
+        if led is None:
+            return None
+        try:
+            found, pause = self._look(key, led)
+            led.problems.pop("loop", None)
+        except Fenced as fenced:
+            led.epoch = 0
+            led.problems["loop"] = fenced.message
+            return SOONEST_SECONDS
+        except Conflict:
+            raise  # somebody else wrote first: that is no trouble
+        except TrimtabError as error:
+            led.problems["loop"] = str(error)
+            self._slots.excuse(key)
+            self._say(led, None)
+            raise
+        self._say(led, found)
+        return pause
+
+    def lead(self, key: Key) -> float | None:
+        """One look at a model's rollouts, as `look`."""
+        led = self._led.get(key)
+        if led is None or self._rollouts is None:
+            return None
+        if not led.epoch or led.model is None:
+            return QUIET_SECONDS  # a look at the model wakes it
+        try:
+            pause = self._rollouts.lead(key[0], led.model, led.resource, led.epoch)
+            led.problems.pop("rollouts", None)
+            return pause
+        except Fenced as fenced:
+            led.epoch = 0
+            led.problems["rollouts"] = fenced.message
+            return STAND_BY_SECONDS
+        except Conflict:
+            raise
+        except TrimtabError as error:
+            led.problems["rollouts"] = str(error)
+            raise
+
+    def _look(self, key: Key, led: Led) -> tuple[Found, float]:
+        resource, arrived = led.resource, annotations_of(led.resource).get(ARRIVED, "")
+        state = self._state(key)
+        found = self._acceptance.look(resource, state)
+        if not self._hold(led, state):
+            self._slots.free(key)
+            return found, STAND_BY_SECONDS
+        if found.passed is None or found.model is None:
+            if led.model is None and (last := self._acceptance.last(state)) is not None:
+                led.model = last
+                self._wake(key)
+            self._slots.free(key)
+            return found, found.again_seconds or WHOLE_SECONDS
+        now = marks(state, led.marks)
+        going_on = led.run is not None and led.run.goes_on(state)
+        quiet = (now, arrived, found.text) == (led.marks, led.arrived, led.text) and going_on == (led.run is not None)
+        if not quiet or self._is_due(led):
+            self._decide(key, led, found)
+            led.marks, led.arrived, led.text, led.looked = now, arrived, found.text, self._clock()
+        return found, min(self._pause(led), found.again_seconds or WHOLE_SECONDS)
+
+    def _decide(self, key: Key, led: Led, found: Found) -> None:
+        assert found.model is not None
+        assert found.passed is not None
+        before = led.model
+        led.model = found.model
+        look = led.deciding.look(led.resource, found.text, found.model, found.passed)
+        led.run, led.status, led.due = look.run, look.status, look.due
+        if look.news or before != found.model:
+            self._wake(key)
+
+    def _hold(self, led: Led, state: State) -> bool:
+        """Whether this process has the model's lease; it is taken over from the leader before."""
+        now = self._clock()
+        if led.epoch:
+            if now - led.renewed > LEASE_SECONDS / 3:
+                state.lease.renew(OWNER, led.epoch, LEASE_SECONDS)
+                led.renewed = now
+            return True
+        epoch = state.lease.acquire(OWNER, LEASE_SECONDS, succeed=True)
+        if epoch is None:
+            who = state.lease.who()
+            led.problems["lease"] = f"standing by: {who.owner if who else 'another process'} works for this model"
+            return False
+        led.epoch, led.renewed = epoch, now
+        led.problems.pop("lease", None)
+        self._wake(led_key := key_of(led.resource))
+        log.debug("leading %s/%s, epoch %d", *led_key, epoch)
+        return True
+
+    def _is_due(self, led: Led) -> bool:
+        if led.due is not None and datetime.now(UTC) >= led.due:
+            return True
+        return self._clock() - led.looked > WHOLE_SECONDS
+
+    def _pause(self, led: Led) -> float:
+        """Seconds to the next look."""
+        rollout = led.status is not None and led.status.rollout is not None and led.status.rollout.goes_on
+        pause = RUNNING_SECONDS if led.run is not None or rollout else QUIET_SECONDS
+        if led.due is not None:
+            pause = min(pause, (led.due - datetime.now(UTC)).total_seconds())
+        return max(pause, SOONEST_SECONDS)
+
+    def _state(self, key: Key) -> State:
+        return State.open(self._buckets, f"s3://{self._settings.state_bucket}/{key[0]}", key[1])
+
+    # Saying
+
+    def _say(self, led: Led, found: Found | None) -> None:
+        """Write the status, where it says something else than the object does."""
+        meta = led.resource["metadata"]
+        before = led.resource.get("status") or {}
+        status = led.status
+        problems = (*led.problems.values(), *(status.problems if status else ()))
+        if found is None:
+            after = unreachable(before, problems, datetime.now(UTC))
+        else:
+            after = summary(before, found.condition, status, problems, meta.get("generation", 0), datetime.now(UTC))
+        if not changed(before, after):
+            return
+        try:
+            body = {"status": patch(before, after)}
+            written = self._api.merge(MODEL, meta["namespace"], meta["name"], body, "status", MANAGER)
+        except NotFound:
+            return  # deleted meanwhile
+        if written["metadata"]["uid"] == led.resource["metadata"]["uid"]:
+            led.resource = {**led.resource, "status": written.get("status") or {}}

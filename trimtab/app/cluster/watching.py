@@ -1,0 +1,61 @@
+"""
+kopf as the watcher: it lists, watches, follows cut connections, and hands on what it sees.
+
+Only `on.event`: no finalizers, no progress in annotations, nothing that kopf would write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trimtab.adapters.kubernetes.api import Object
+from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT, Kind
+
+SERVER_SECONDS = 240  # of one watch, after which the server ends it and another begins
+SILENT_SECONDS = 300.0  # on which kopf takes a connection for dead
+Seen = Callable[[Kind, str, Object], None]
+
+
+def watch(namespaces: Sequence[str], seen: Seen, stopping: threading.Event) -> None:
+    """
+    Watch ContinuousModels and ModelRollouts until `stopping`.
+
+    Args:
+        namespaces: Empty: all.
+        seen: Is called with the kind, ADDED | MODIFIED | DELETED, empty for what was listed, and the object.
+    """
+    import kopf
+
+    registry = kopf.OperatorRegistry()
+    for kind in (MODEL, ROLLOUT):
+        _subscribe(registry, kind, seen)
+
+    @kopf.on.startup(registry=registry)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.watching.server_timeout = SERVER_SECONDS
+        settings.watching.inactivity_timeout = SILENT_SECONDS
+        settings.peering.standalone = True
+
+    asyncio.run(
+        kopf.operator(
+            registry=registry,
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=tuple(namespaces),
+            stop_flag=stopping,
+        )
+    )
+
+
+def _subscribe(registry: Any, kind: Kind, seen: Seen) -> None:
+    import kopf
+
+    @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)
+    async def told(event: Any, **_: Any) -> None:
+        resource = {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]}
+        seen(kind, event["type"] or "", resource)
