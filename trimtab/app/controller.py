@@ -173,7 +173,7 @@ class Controller:
             results=results,
             manifest=manifests[-1] if manifests else None,
             champion=champion,
-            claim=self._current[1] if self._current else None,
+            claim=self._current[1] if self._current else self._claimed(open_decision),
             held=_held(verdict) if open_decision is None else None,
         )
         return verdict
@@ -259,6 +259,10 @@ class Controller:
         claim = self.executor.advance(decision)
         self._current = (decision, claim) if claim is not None else None
         return decision
+
+    def _claimed(self, decision: Decision | None) -> Claim | None:
+        """The claim of an open decision that this process does not execute just now: another's, or backing off."""
+        return self.state.decisions.claim(decision.number) if decision is not None else None
 
     def _champion(self, manifests: list[Manifest]) -> ModelVersion | None:
         number = manifests[-1].champion if manifests else None

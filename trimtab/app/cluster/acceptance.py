@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from hashlib import sha256
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
@@ -67,7 +68,7 @@ class Acceptance:
         self._api = api
         self._settings = settings
         self._buckets = buckets
-        self._verdicts: dict[Key, tuple[str, Passed | Refused]] = {}
+        self._known: dict[Key, tuple[tuple[str, int], Found]] = {}  # verdicts, by the object's uid and generation
 
     def look(self, resource: Object, state: State) -> Found:
         """
@@ -75,6 +76,17 @@ class Acceptance:
             Unavailable: If the store or the API server does not answer.
             Conflict: If another wrote first: call again.
         """
+        key, meta = key_of(resource), resource["metadata"]
+        edition = (meta["uid"], meta.get("generation", 0))
+        known = self._known.get(key)
+        if known is not None and known[0] == edition:
+            return known[1]
+        found = self._judge(resource, state)
+        if found.again_seconds is None:
+            self._known[key] = (edition, found)
+        return found
+
+    def _judge(self, resource: Object, state: State) -> Found:
         again = None
         try:
             model = model_of(resource)
@@ -108,7 +120,7 @@ class Acceptance:
 
     def forget(self, key: Key) -> None:
         """There is no such model any more."""
-        self._verdicts.pop(key, None)
+        self._known.pop(key, None)
 
     def last(self, state: State) -> ContinuousModel | None:
         """
@@ -123,10 +135,7 @@ class Acceptance:
         return load(state.data.spec(held.spec)) if held is not None and held.spec else None
 
     def _verdict(self, resource: Object, state: State, text: str, model: ContinuousModel, image: str) -> Verdict:
-        key, checked = key_of(resource), check_job.check_digest(model, image)
-        known = self._verdicts.get(key)
-        if known is not None and known[0] == checked and isinstance(known[1], Refused):
-            return known[1]
+        checked = check_job.check_digest(model, image)
         held = self._held(state)
         verdict: Verdict
         if held is not None and held.check == checked:
@@ -135,7 +144,6 @@ class Acceptance:
             verdict = self._job(resource, state, checked, image, text)
         if not isinstance(verdict, Waits):
             self._keep(state, held, checked, verdict, text)
-            self._verdicts[key] = (checked, verdict)
         return verdict
 
     def _job(self, resource: Object, state: State, checked: str, image: str, text: str) -> Verdict:
@@ -160,9 +168,11 @@ class Acceptance:
     def _keep(self, state: State, held: Checked | None, checked: str, verdict: Passed | Refused, text: str) -> None:
         """Write it down, unless it stands there already."""
         passed = isinstance(verdict, Passed)
-        spec = state.data.put_spec(text) if passed else held.spec if held else ""
+        spec = sha256(text.encode()).hexdigest() if passed else held.spec if held else ""
         if held is not None and (held.check, held.spec) == (checked, spec):
             return
+        if passed:
+            spec = state.data.put_spec(text)
         wanted = Checked(
             check=checked,
             ok=passed,

@@ -23,7 +23,6 @@ from trimtab.app.cluster.election import Election
 from trimtab.app.cluster.launching import launching
 from trimtab.app.cluster.models import Models
 from trimtab.app.cluster.resources import Key
-from trimtab.app.cluster.slots import Slots
 from trimtab.app.cluster.watching import watch
 from trimtab.app.cluster.working import Work, Workers
 from trimtab.core.errors import TrimtabError
@@ -41,14 +40,13 @@ class Cluster:
 
         self.workers = Workers(self._look)
         self._rollouts = ModelRollouts(api, settings, buckets)
-        slots = Slots(settings.max_concurrent_runs, lambda key: self.workers.add(Work("model", key)))
         self.models = Models(
             api,
             settings,
             buckets,
             launching(settings, api),
             self._rollouts,
-            slots,
+            lambda key: self.workers.add(Work("model", key)),
             lambda key: self.workers.add(Work("serving", key)),
         )
         self._free: dict[Key, Object] = {}  # rollouts without a model

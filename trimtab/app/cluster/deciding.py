@@ -56,11 +56,13 @@ class Look:
     What a look came to.
 
     Attributes:
+        open: Whether a decision has no outcome yet; without a run it is another process's still, or backs off.
         due: When to look again, whatever happens; None: when something does.
         news: Whether something changed that rollouts depend on.
     """
 
     run: Run | None
+    open: bool
     status: Status
     due: datetime | None
     news: bool
@@ -147,7 +149,7 @@ class Deciding:
         status = replace(status, rollout=found, next_move=status.next_move or next_move(model.name, found))
         current = controller.current
         run = Run(current[1], launcher) if current is not None else None
-        return Look(run, status, _due(status), news)
+        return Look(run, controller.open, status, _due(status), news)
 
     def _keep_place(self, goes_on: bool, asked: bool) -> None:
         """A run that goes on has its place among the namespace's; one that ended gives it back."""

@@ -63,6 +63,7 @@ class Led:
     model: ContinuousModel | None = None  # the last spec that was accepted
     status: Status | None = None
     run: Run | None = None
+    open: bool = False  # whether a decision has no outcome yet
     due: datetime | None = None  # when a policy's wait ends
     problems: dict[str, str] = field(default_factory=dict)  # by what does not work
 
@@ -74,7 +75,7 @@ class Models:
     Args:
         launcher: Executes the runs of a model.
         rollouts: Leads what serves; None where nothing does.
-        slots: How many runs a namespace may have.
+        again: Is called with a model that is to be looked at now: its turn for a run has come.
         wake: Is called with a model whose rollouts are to be looked at now.
     """
 
@@ -85,7 +86,7 @@ class Models:
         buckets: Buckets,
         launcher: Callable[[Object, ContinuousModel], RunLauncher],
         rollouts: Leads | None,
-        slots: Slots,
+        again: Callable[[Key], None],
         wake: Callable[[Key], None] = lambda key: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,7 +95,8 @@ class Models:
         self._buckets = buckets
         self._launcher = launcher
         self._rollouts = rollouts
-        self._slots = slots
+        self._slots = Slots(settings.max_concurrent_runs, self._has_place)
+        self._again = again
         self._wake = wake
         self._clock = clock
         self._acceptance = Acceptance(api, settings, buckets)
@@ -192,15 +194,22 @@ class Models:
             if led.model is None and (last := self._acceptance.last(state)) is not None:
                 led.model = last
                 self._wake(key)
-            self._slots.free(key)
+            if not led.open:
+                self._slots.free(key)
             return found, found.again_seconds or WHOLE_SECONDS
         now = marks(state, led.marks)
         going_on = led.run is not None and led.run.goes_on(state)
-        quiet = (now, arrived, found.text) == (led.marks, led.arrived, led.text) and going_on == (led.run is not None)
-        if not quiet or self._is_due(led):
+        news = (now, arrived, found.text) != (led.marks, led.arrived, led.text) or going_on != led.open
+        if news or self._is_due(led):
             self._decide(key, led, found)
             led.marks, led.arrived, led.text, led.looked = now, arrived, found.text, self._clock()
         return found, min(self._pause(led), found.again_seconds or WHOLE_SECONDS)
+
+    def _has_place(self, key: Key) -> None:
+        """A run of its namespace has ended, and it waited for that."""
+        if (led := self._led.get(key)) is not None:
+            led.looked = float("-inf")
+            self._again(key)
 
     def _decide(self, key: Key, led: Led, found: Found) -> None:
         assert found.model is not None
@@ -208,7 +217,7 @@ class Models:
         before = led.model
         led.model = found.model
         look = led.deciding.look(led.resource, found.text, found.model, found.passed)
-        led.run, led.status, led.due = look.run, look.status, look.due
+        led.run, led.open, led.status, led.due = look.run, look.open, look.status, look.due
         if look.news or before != found.model:
             self._wake(key)
 
@@ -239,7 +248,7 @@ class Models:
     def _pause(self, led: Led) -> float:
         """Seconds to the next look."""
         rollout = led.status is not None and led.status.rollout is not None and led.status.rollout.goes_on
-        pause = RUNNING_SECONDS if led.run is not None or rollout else QUIET_SECONDS
+        pause = RUNNING_SECONDS if led.open or rollout else QUIET_SECONDS
         if led.due is not None:
             pause = min(pause, (led.due - datetime.now(UTC)).total_seconds())
         return max(pause, SOONEST_SECONDS)

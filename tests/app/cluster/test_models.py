@@ -1,0 +1,368 @@
+"""A ContinuousModel from apply to a run, with the API server, the store and the launcher in memory."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.environment import ClusterSettings
+from trimtab.adapters.kubernetes.conditions import find
+from trimtab.adapters.kubernetes.kinds import EVENT, JOB, MODEL, POD
+from trimtab.adapters.memory import MemoryBuckets
+from trimtab.adapters.state import State
+from trimtab.app.cluster.models import OWNER, Models
+from trimtab.app.cluster.resources import ARRIVED
+from trimtab.core.errors import Unavailable
+from trimtab.core.ports import RunPhase, RunStatus
+from trimtab.core.records import IntakeOutcome, LedgerEntry, Outcome, Partition, entry_id
+from trimtab.core.spec.document import read
+
+SETTINGS = ClusterSettings("state", pipeline_image="trimtab/pipeline:1", pod_name="pod-1", max_concurrent_runs=1)
+SPEC = """
+apiVersion: trimtab.dev/v1alpha1
+kind: ContinuousModel
+metadata: {name: bikes}
+spec:
+  data:
+    source: s3://landing/in/
+    format: csv
+    timestamp: ts
+    target: count
+    schema:
+      heat:  {type: float, min: -30, max: 50, nullable: false}
+      count: {type: float, min: 0}
+  triggers:
+    upload: {minNewRows: 10, settle: 0s}
+  window: {strategy: all, minRows: 5}
+  training: {estimator: "sklearn.linear_model:LinearRegression"}
+  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
+"""
+PASSED = json.dumps({"ok": True, "code": "", "sklearn": "1.9.1"})
+
+
+class Launcher:
+    """Runs that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunStatus] = {}
+
+    def look_up(self, run_id: str) -> RunStatus | None:
+        return self.runs.get(run_id)
+
+    def launch(self, request: Any) -> RunStatus:
+        return self.runs.setdefault(request.run_id, RunStatus(request.run_id, RunPhase.RUNNING))
+
+    def logs(self, run_id: str, lines: int = 20) -> list[str]:
+        return ["the last line"]
+
+    def stop(self, run_id: str) -> None:
+        self.runs[run_id] = RunStatus(run_id, RunPhase.FAILED, "stopped")
+
+
+class Cluster:
+    """One controller's models, and what stands around them."""
+
+    def __init__(self, api: Any, cache: Path, text: str) -> None:
+        self.api, self.cache, self.text = api, cache, text
+        self.buckets, self.launcher = MemoryBuckets(), Launcher()
+        self.woken: list[tuple[str, str]] = []
+        self.start("pod-1")
+
+    def start(self, pod: str) -> None:
+        """A new process: nothing in memory."""
+        settings = ClusterSettings(**{**SETTINGS.__dict__, "pod_name": pod})
+        self.models = Models(self.api, settings, self.buckets, lambda *_: self.launcher, None, self.woken.append)
+        for resource in self.api.list(MODEL)[0]:
+            self.models.seen(resource)
+
+    def apply(self, name: str = "bikes", **replaced: str) -> tuple[str, str]:
+        text = self.text.replace("name: bikes", f"name: {name}")
+        for old, new in replaced.items():
+            assert old in text
+            text = text.replace(old, new)
+        written = read(text, "model.yaml").value
+        held = self.api.find(MODEL, "shop", name)
+        if held is None:
+            self.api.create(MODEL, written | {"metadata": written["metadata"] | {"namespace": "shop"}})
+        else:
+            self.api.merge(MODEL, "shop", name, {"spec": {**dict.fromkeys(held["spec"]), **written["spec"]}})
+        self.models.seen(self.api.get(MODEL, "shop", name))
+        return "shop", name
+
+    def arrive(self, key: tuple[str, str], rows: int = 12) -> None:
+        """An upload, taken in by the listener, which then tells the controller."""
+        state, name = self.state(key), f"in/{uuid.uuid4().hex}.csv"
+        self.buckets.bucket("landing").put(name, b"ts,heat,count\n")
+        info = self.buckets.bucket("landing").head(name)
+        assert info is not None
+        now, id = datetime.now(UTC), entry_id(*key, "landing", name, info.etag)
+        entry = LedgerEntry(
+            id=id, bucket="landing", key=name, etag=info.etag, size=14, modified=now, via="webhook", recorded_at=now
+        )
+        state.ledger.see(entry)
+        part = Partition(id=uuid.uuid4().hex, rows=rows, labelled=rows, quarantined=0, first=now, last=now)
+        state.ledger.conclude(
+            IntakeOutcome(entry=id, state="ingested", sha256=id, partition=part, decided_at=now, recorded_at=now)
+        )
+        self.api.merge(MODEL, *key, {"metadata": {"annotations": {ARRIVED: now.isoformat()}}})
+        assert self.models.seen(self.api.get(MODEL, *key))
+
+    def state(self, key: tuple[str, str]) -> State:
+        return State.open(self.buckets, f"s3://state/{key[0]}", key[1], self.cache)
+
+    def check(self, key: tuple[str, str], message: str = PASSED, code: int = 0) -> None:
+        """The Job's pod ends with this message."""
+        job = self.api.list(JOB, key[0], f"trimtab.dev/model={key[1]}")[0][-1]
+        name = job["metadata"]["name"]
+        ended = {"exitCode": code, "message": message}
+        self.api.put(
+            POD,
+            {
+                "metadata": {
+                    "namespace": key[0],
+                    "name": f"{name}-{uuid.uuid4().hex[:5]}",
+                    "labels": {"batch.kubernetes.io/job-name": name},
+                },
+                "status": {"containerStatuses": [{"state": {"terminated": ended}}]},
+            },
+        )
+        if code:
+            job["status"] = {"conditions": [{"type": "Failed", "status": "True", "message": "backoff limit"}]}
+            self.api.put(JOB, job)
+
+    def accepted(self, key: tuple[str, str]) -> None:
+        self.models.look(key)
+        self.check(key)
+        self.models.look(key)
+
+    def status(self, key: tuple[str, str]) -> dict[str, Any]:
+        return self.api.get(MODEL, *key).get("status") or {}
+
+    def condition(self, key: tuple[str, str], type: str) -> tuple[str, str, str]:
+        found = find(self.status(key)["conditions"], type)
+        assert found is not None
+        return found["status"], found["reason"], found["message"]
+
+
+@pytest.fixture
+def cluster(api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
+    return Cluster(api, tmp_path / "cache", SPEC)
+
+
+def test_nothing_runs_before_the_estimator_was_checked(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[:2] == ("Unknown", "Checking")
+    assert cluster.launcher.runs == {}
+    assert cluster.state(key).decisions.all() == []
+
+
+def test_a_sound_spec_is_accepted_and_what_arrived_starts_a_run(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    assert cluster.condition(key, "Accepted") == ("True", "Accepted", "the spec is sound")
+    assert len(cluster.launcher.runs) == 1
+    assert cluster.condition(key, "Training")[:2] == ("True", "RunGoesOn")
+    assert cluster.status(key)["uploads"]["ingested"] == 1
+    assert cluster.status(key)["observedGeneration"] == 1
+
+
+def test_a_refused_estimator_is_told_with_the_sentence_of_the_check_and_no_run_starts(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.models.look(key)
+    sentence = "spec.training.estimator: scikit-learn 1.9.1 has no module sklearn.linaer_model"
+    cluster.check(key, json.dumps({"ok": False, "message": sentence}))
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted") == ("False", "Refused", sentence)
+    assert cluster.state(key).decisions.all() == []
+
+
+def test_a_spec_that_contradicts_itself_needs_no_job(cluster: Cluster) -> None:
+    key = cluster.apply(mean_absolute_error="roc_auc")
+    cluster.models.look(key)
+    status, reason, message = cluster.condition(key, "Accepted")
+    assert (status, reason) == ("False", "Invalid")
+    assert "spec.evaluation" in message
+    assert cluster.api.list(JOB)[0] == []
+
+
+def test_a_check_that_gives_no_verdict_says_why_and_is_made_again(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.models.look(key)
+    cluster.check(key, "the S3 endpoint does not answer", code=1)
+    assert cluster.models.look(key) == 60.0
+    status, reason, message = cluster.condition(key, "Accepted")
+    assert (status, reason) == ("Unknown", "CheckFailed")
+    assert "the S3 endpoint does not answer" in message
+    assert cluster.api.list(JOB)[0] == []
+
+
+def test_a_verdict_is_kept_in_the_state_so_that_a_new_process_checks_nothing_again(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    for job in cluster.api.list(JOB)[0]:
+        cluster.api.delete(JOB, "shop", job["metadata"]["name"])
+    cluster.start("pod-2")
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[0] == "True"
+    assert cluster.api.list(JOB)[0] == []
+
+
+def test_a_changed_parameter_is_checked_again_and_a_changed_trigger_is_not(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    cluster.apply(**{"minNewRows: 10": "minNewRows: 20"})
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[0] == "True"
+    cluster.apply(**{'"sklearn.linear_model:LinearRegression"': '"sklearn.linear_model:Ridge"'})
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[:2] == ("Unknown", "Checking")
+    assert len(cluster.api.list(JOB)[0]) == 2
+
+
+def test_a_successor_goes_on_with_the_run_under_a_higher_epoch(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    before = cluster.state(key).lease.who()
+    cluster.start("pod-2")
+    cluster.models.look(key)
+    after = cluster.state(key).lease.who()
+    assert before is not None
+    assert after is not None
+    assert (before.owner, after.owner) == (OWNER, OWNER)
+    assert after.epoch == before.epoch + 1
+    assert len(cluster.launcher.runs) == 1
+
+
+def test_while_a_laptop_works_for_the_model_the_controller_stands_by(cluster: Cluster) -> None:
+    key = cluster.apply()
+    assert cluster.state(key).lease.acquire("laptop", 60.0) == 1
+    cluster.arrive(key)
+    cluster.accepted(key)
+    assert cluster.launcher.runs == {}
+    assert cluster.status(key)["problems"] == ["standing by: laptop works for this model"]
+
+
+def test_a_namespace_s_second_run_waits_for_the_first(cluster: Cluster) -> None:
+    first, second = cluster.apply("bikes"), cluster.apply("cars")
+    for key in (first, second):
+        cluster.accepted(key)
+        cluster.arrive(key)
+    cluster.models.look(first)
+    cluster.models.look(second)
+    assert len(cluster.launcher.runs) == 1
+    assert "1 run of namespace shop may go on at a time" in cluster.status(second)["waiting"]
+    conclude(cluster, first)
+    cluster.models.look(first)
+    assert cluster.woken == [second]
+    cluster.models.look(second)
+    assert len(cluster.launcher.runs) == 2
+
+
+def test_a_quiet_look_reads_no_upload_and_writes_nothing(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key, rows=3)
+    cluster.accepted(key)
+    cluster.models.look(key)
+    asked: list[str] = []
+    cluster.buckets.fail = lambda operation, where, done: asked.append(f"{operation} {where}")
+    written = len(cluster.api.writes)
+    cluster.models.look(key)
+    assert not [each for each in asked if "ledger" in each or each.startswith(("create", "replace"))]
+    assert len(cluster.api.writes) == written
+
+
+def test_a_wish_for_a_run_is_found_without_being_told(cluster: Cluster) -> None:
+    from trimtab.adapters.requests import Requests
+
+    key = cluster.apply(**{"minNewRows: 10": "minNewRows: 100"})
+    cluster.arrive(key)
+    cluster.accepted(key)
+    assert cluster.launcher.runs == {}
+    Requests(cluster.state(key)).ask("cli")
+    cluster.models.look(key)
+    assert [decision.reason for decision in cluster.state(key).decisions.all()] == ["onDemand"]
+
+
+def test_a_store_that_does_not_answer_is_said_and_what_was_known_stays(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+
+    def away(*_: Any) -> None:
+        raise Unavailable("the store does not answer")
+
+    cluster.buckets.fail = away
+    with pytest.raises(Unavailable):
+        cluster.models.look(key)
+    assert cluster.condition(key, "Working") == ("False", "Problem", "the store does not answer")
+    assert cluster.condition(key, "Accepted")[0] == "True"
+    cluster.buckets.fail = None
+    cluster.models.look(key)
+    assert cluster.condition(key, "Working")[0] == "True"
+
+
+def test_decisions_are_told_as_events_once(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    told = {event["reason"] for event in cluster.api.list(EVENT, "shop")[0]}
+    assert {"TrainingDecided", "Ingested"} <= told
+    number = len(cluster.api.list(EVENT, "shop")[0])
+    cluster.start("pod-2")
+    cluster.models.look(key)
+    assert len(cluster.api.list(EVENT, "shop")[0]) == number
+
+
+def test_a_lost_status_is_written_again(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    before = cluster.status(key)
+    held = cluster.api.get(MODEL, *key)
+    del held["status"]
+    cluster.api.put(MODEL, held)
+    cluster.start("pod-2")
+    cluster.models.look(key)
+    assert strip(cluster.status(key)) == strip(before)
+
+
+def test_a_deleted_model_gives_its_lease_back(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    cluster.models.gone(key)
+    assert cluster.state(key).lease.who() is None
+    assert cluster.models.look(key) is None
+
+
+def strip(status: dict[str, Any]) -> dict[str, Any]:
+    """Without the moments of the conditions."""
+    conditions = [{k: v for k, v in each.items() if k != "lastTransitionTime"} for each in status["conditions"]]
+    return {**status, "conditions": sorted(conditions, key=lambda each: each["type"])}
+
+
+def conclude(cluster: Cluster, key: tuple[str, str]) -> None:
+    """The run ends, as its last step and the launcher tell it."""
+    decision, now = cluster.state(key).decisions.all()[-1], datetime.now(UTC)
+    cluster.state(key).decisions.conclude(
+        Outcome(
+            number=decision.number,
+            run_key=decision.run_key,
+            state="rejected",
+            reason="not better",
+            decided_at=now,
+            recorded_at=now,
+        )
+    )
+    for run_id in cluster.launcher.runs:
+        cluster.launcher.runs[run_id] = RunStatus(run_id, RunPhase.SUCCEEDED)
