@@ -81,6 +81,7 @@ class ClusterSettings:
     prometheus_url: str = ""
     pipeline_image: str = ""
     pipeline_package: str = ""  # path of the compiled pipeline in this image
+    kfp_pipeline_version: str = ""  # name of a PipelineVersion in KFP, used in place of the package
     serving_image: str = ""
     max_concurrent_runs: int = 4  # of one namespace
     s3_secret: str = "trimtab-s3"  # noqa: S105  (the name of a Secret, in each model's own namespace)
@@ -122,6 +123,7 @@ def cluster_settings(environ: Mapping[str, str] | None = None) -> ClusterSetting
         prometheus_url=env.get("TRIMTAB_PROMETHEUS_URL", ""),
         pipeline_image=env.get("TRIMTAB_PIPELINE_IMAGE", ""),
         pipeline_package=env.get("TRIMTAB_PIPELINE_PACKAGE", ""),
+        kfp_pipeline_version=env.get("TRIMTAB_KFP_PIPELINE_VERSION", ""),
         serving_image=env.get("TRIMTAB_SERVING_IMAGE", ""),
         max_concurrent_runs=int(runs),
         s3_secret=env.get("TRIMTAB_S3_SECRET") or ClusterSettings.s3_secret,
