@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from trimtab.core.ports import RunPhase, RunStatus
 from trimtab.core.records import IntakeOutcome, LedgerEntry, Outcome, Partition, entry_id
 from trimtab.core.spec.document import read
 
-SETTINGS = ClusterSettings("state", pipeline_image="trimtab/pipeline:1", pod_name="pod-1", max_concurrent_runs=1)
+SETTINGS = ClusterSettings(
+    "state", pipeline_image="trimtab/pipeline:1", pod_name="pod-1", max_concurrent_runs=1, kfp_url="http://kfp"
+)
 SPEC = """
 apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
@@ -69,13 +72,13 @@ class Cluster:
 
     def __init__(self, api: Any, cache: Path, text: str) -> None:
         self.api, self.cache, self.text = api, cache, text
-        self.buckets, self.launcher = MemoryBuckets(), Launcher()
+        self.buckets, self.launcher, self.settings = MemoryBuckets(), Launcher(), SETTINGS
         self.woken: list[tuple[str, str]] = []
         self.start("pod-1")
 
     def start(self, pod: str) -> None:
         """A new process: nothing in memory."""
-        settings = ClusterSettings(**{**SETTINGS.__dict__, "pod_name": pod})
+        settings = replace(self.settings, pod_name=pod)
         self.models = Models(self.api, settings, self.buckets, lambda *_: self.launcher, None, self.woken.append)
         for resource in self.api.list(MODEL)[0]:
             self.models.seen(resource)
@@ -267,6 +270,16 @@ def test_a_namespace_s_second_run_waits_for_the_first(cluster: Cluster) -> None:
     assert cluster.woken == [second]
     cluster.models.look(second)
     assert len(cluster.launcher.runs) == 2
+
+
+def test_without_a_kfp_api_a_model_is_watched_and_says_what_is_missing(cluster: Cluster) -> None:
+    cluster.settings = replace(SETTINGS, kfp_url="")
+    cluster.start("pod-1")
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    assert "TRIMTAB_KFP_URL" in cluster.status(key)["waiting"]
+    assert cluster.state(key).decisions.all() == []
 
 
 def test_a_quiet_look_reads_no_upload_and_writes_nothing(cluster: Cluster) -> None:

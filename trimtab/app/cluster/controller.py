@@ -44,7 +44,7 @@ class Cluster:
             api,
             settings,
             buckets,
-            launching(settings, api),
+            launching(settings, buckets, api),
             self._rollouts,
             lambda key: self.workers.add(Work("model", key)),
             lambda key: self.workers.add(Work("serving", key)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,6 +13,7 @@ from trimtab.app.chronicle import Chronicle
 from trimtab.app.clocks import WallClock
 from trimtab.app.cluster.arrivals import ArrivalsSoFar
 from trimtab.app.cluster.check_job import Passed
+from trimtab.app.cluster.launching import NOBODY, Launching
 from trimtab.app.cluster.remembered import Remembered
 from trimtab.app.cluster.resources import Key
 from trimtab.app.cluster.slots import Slots
@@ -83,7 +83,7 @@ class Deciding:
         buckets: Buckets,
         slots: Slots,
         telling: Telling,
-        launcher: Callable[[Object, ContinuousModel], RunLauncher],
+        launcher: Launching,
     ) -> None:
         self._key = key
         self._settings = settings
@@ -111,12 +111,14 @@ class Deciding:
             self._spec = (text, state.data.put_spec(text))
         arrivals = self._arrivals.read(state, self._buckets, model)
         findings = read_findings(state)
-        launcher, clock = self._launcher(resource, model), WallClock()
+        launcher, clock = self._launcher(self._key[0], model), WallClock()
         image = model.spec.training.image or self._settings.pipeline_image
         asked = False
 
         def may_start() -> str:
             nonlocal asked
+            if not self._settings.kfp_url:
+                return NOBODY
             asked = True
             return self._slots.ask(self._key)
 

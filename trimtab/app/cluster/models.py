@@ -21,6 +21,7 @@ from trimtab.adapters.kubernetes.kinds import MODEL
 from trimtab.adapters.state import State
 from trimtab.app.cluster.acceptance import Acceptance, Found
 from trimtab.app.cluster.deciding import Deciding, Run
+from trimtab.app.cluster.launching import Launching
 from trimtab.app.cluster.marks import Marks, marks
 from trimtab.app.cluster.resources import ARRIVED, MANAGER, Key, annotations_of, key_of
 from trimtab.app.cluster.slots import Slots
@@ -28,7 +29,7 @@ from trimtab.app.cluster.summary import changed, patch, summary, unreachable
 from trimtab.app.cluster.telling import Telling
 from trimtab.app.status import Status
 from trimtab.core.errors import Conflict, Fenced, NotFound, TrimtabError
-from trimtab.core.ports import Buckets, RunLauncher
+from trimtab.core.ports import Buckets
 from trimtab.core.spec.model import ContinuousModel
 
 OWNER = "trimtab-controller"  # of every model's lease: the cluster's own Lease lets only one process lead
@@ -84,7 +85,7 @@ class Models:
         api: Api,
         settings: ClusterSettings,
         buckets: Buckets,
-        launcher: Callable[[Object, ContinuousModel], RunLauncher],
+        launcher: Launching,
         rollouts: Leads | None,
         again: Callable[[Key], None],
         wake: Callable[[Key], None] = lambda key: None,
