@@ -89,6 +89,8 @@ class ClusterSettings:
     token: str = ""
     bind: str = "127.0.0.1:8080"
     trusted_types: tuple[str, ...] = ()
+    sns_topics: tuple[str, ...] = ()  # ARNs: their messages are taken without the token
+    sqs_queue_url: str = ""  # a queue that is read for events, too
     pod_name: str = ""  # POD_NAME
     pod_namespace: str = ""  # POD_NAMESPACE
 
@@ -131,6 +133,8 @@ def cluster_settings(environ: Mapping[str, str] | None = None) -> ClusterSetting
         token=env.get("TRIMTAB_TOKEN", ""),
         bind=env.get("TRIMTAB_BIND") or ClusterSettings.bind,
         trusted_types=trusted_types(env),
+        sns_topics=_names(env.get("TRIMTAB_SNS_TOPICS", "")),
+        sqs_queue_url=env.get("TRIMTAB_SQS_QUEUE_URL", ""),
         pod_name=env.get("POD_NAME", ""),
         pod_namespace=env.get("POD_NAMESPACE", ""),
     )

@@ -27,7 +27,7 @@ def render(status: Status, found: Findings | None) -> bytes:
         def collect(self) -> Iterator[Any]:
             yield from _of_status(status)
             if found is not None:
-                yield from _of_findings(status.model, found)
+                yield from of_findings(status.model, found)
 
     registry = CollectorRegistry()
     registry.register(Now())
@@ -53,7 +53,8 @@ def _of_status(status: Status) -> Iterator[Any]:
         )
 
 
-def _of_findings(model: str, found: Findings) -> Iterator[Any]:
+def of_findings(model: str, found: Findings) -> Iterator[Any]:
+    """The families of what was measured of one model."""
     newest = found.newest_minutes()
     values: dict[str, dict[int, float]] = {name: {} for name in BY_MINUTE}
     for version, minute in newest.items():

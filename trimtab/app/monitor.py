@@ -12,21 +12,22 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Protocol
 
 from trimtab.adapters.joined import joined_of
 from trimtab.adapters.performance import PerformanceWatch
 from trimtab.adapters.server_load import ServerLoad
 from trimtab.adapters.state import State
 from trimtab.app.answer_watch import AnswerWatch
+from trimtab.app.champion import LiveChampion
 from trimtab.app.clocks import WallClock
-from trimtab.app.intake import Intake
 from trimtab.app.service_watch import ServiceWatch
 from trimtab.core.errors import Conflict, TrimtabError, Unavailable
 from trimtab.core.monitor.alarm import halved
 from trimtab.core.monitor.findings import Findings
 from trimtab.core.observation import in_order, original, spent
 from trimtab.core.ports import Clock, TrafficSplit
-from trimtab.core.records import IntakeOutcome
+from trimtab.core.records import IntakeOutcome, LedgerEntry
 from trimtab.core.spec.model import ContinuousModel
 
 LOOK_SECONDS = 5.0
@@ -36,6 +37,17 @@ LEAST_REST_SECONDS, MOST_REST_SECONDS = 0.5, 60.0
 WRITE_SECONDS = 30.0  # findings in which only the newest minute is new are written so often
 STOP_SECONDS = 30.0
 log = logging.getLogger("trimtab.monitor")
+
+
+class Uploaded(Protocol):
+    """What has been uploaded, and the live champion: `app.intake.Intake`, or what another process wrote of it."""
+
+    champion: LiveChampion
+
+    @property
+    def outcomes(self) -> Mapping[str, IntakeOutcome]: ...
+
+    def current(self) -> list[LedgerEntry]: ...
 
 
 class Monitor:
@@ -62,7 +74,7 @@ class Monitor:
         state: State,
         model: ContinuousModel,
         clock: Clock,
-        intake: Intake,
+        intake: Uploaded,
         acts: Callable[[], bool],
         found: Callable[[], None],
         traffic: TrafficSplit | None = None,
@@ -148,6 +160,10 @@ class Monitor:
         if changed:
             self._tell_found()
         return found
+
+    def forget(self) -> None:
+        """Another process may have written findings: the next look goes on from them."""
+        self._opened = False
 
     def _open(self) -> None:
         """Go on from the findings in the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from trimtab.adapters.state.layout import Layout
 from trimtab.adapters.state.objects import Objects
@@ -13,9 +14,15 @@ SEEN, OUTCOME, RELEASED = "seen.json", "outcome.json", "released.json"
 
 
 class Ledger:
-    """Three create-only objects an entry, under one flat prefix, so that one listing tells where all of them stand."""
+    """
+    Three create-only objects an entry, under one flat prefix, so that one listing tells where all of them stand.
+
+    Attributes:
+        cut: What is remembered of an outcome, where a process that holds many models' ledgers needs less than all.
+    """
 
     def __init__(self, objects: Objects, layout: Layout) -> None:
+        self.cut: Callable[[IntakeOutcome], IntakeOutcome] | None = None
         self._objects = objects
         self._layout = layout
         self._entries: dict[str, LedgerEntry] = {}
@@ -69,7 +76,7 @@ class Ledger:
         unread = [place for place in names.items() if place not in self._outcomes]
         bodies = self._objects.get_all(self._layout.ledger(entry, name) for entry, name in unread)
         for place, body in zip(unread, bodies, strict=True):
-            self._outcomes[place] = IntakeOutcome.from_json(body, self._layout.ledger(*place))
+            self._keep(place, IntakeOutcome.from_json(body, self._layout.ledger(*place)))
         return {place[0]: self._outcomes[place] for place in names.items()}
 
     def conclude(self, outcome: IntakeOutcome) -> IntakeOutcome:
@@ -96,15 +103,20 @@ class Ledger:
             first = self._read(outcome.entry, name)
             assert first is not None
             return first
-        self._outcomes[outcome.entry, name] = outcome
+        self._keep((outcome.entry, name), outcome)
         return outcome
+
+    def _keep(self, place: tuple[str, str], outcome: IntakeOutcome) -> None:
+        self._outcomes[place] = self.cut(outcome) if self.cut else outcome
+        if self.cut:
+            self._objects.forget(self._layout.ledger(*place))
 
     def _read(self, entry: str, name: str) -> IntakeOutcome | None:
         if (entry, name) not in self._outcomes:
             body = self._objects.find(self._layout.ledger(entry, name))
             if body is None:
                 return None
-            self._outcomes[entry, name] = IntakeOutcome.from_json(body, self._layout.ledger(entry, name))
+            self._keep((entry, name), IntakeOutcome.from_json(body, self._layout.ledger(entry, name)))
         return self._outcomes[entry, name]
 
     def _listing(self) -> dict[str, set[str]]:

@@ -37,6 +37,10 @@ class Objects:
         """The small objects that were read so far, by key: whoever begins with them reads none again."""
         return dict(self._bodies)
 
+    def forget(self, key: str) -> None:
+        """The object is read again when it is asked for again."""
+        self._bodies.pop(key, None)
+
     def find(self, key: str) -> bytes | None:
         """The object's bytes; None is asked again the next time."""
         if key not in self._bodies:

@@ -60,9 +60,10 @@ class Replays:
         score: Score | None = None,
         clock: Clock | None = None,
         trusted_types: tuple[str, ...] = (),
+        spec_folder: str = "",
     ) -> None:
         self._state = state
-        self._score = score or _from_the_log(state, model, clock or WallClock(), trusted_types)
+        self._score = score or _from_the_log(state, model, clock or WallClock(), trusted_types, spec_folder)
         self._writer = LossWriter(state)
         self._due: dict[int, float] = {}  # by rollout, monotonic seconds
 
@@ -91,8 +92,15 @@ class Replays:
         self._due = {spec.number: self._due[spec.number] for spec in wanted if spec.number in self._due}
         return bool(wanted), news
 
+    def forget(self) -> None:
+        """Another process may have scored meanwhile."""
+        self._writer = LossWriter(self._state)
+        self._due.clear()
 
-def _from_the_log(state: State, model: ContinuousModel, clock: Clock, trusted_types: tuple[str, ...]) -> Score:
+
+def _from_the_log(
+    state: State, model: ContinuousModel, clock: Clock, trusted_types: tuple[str, ...], spec_folder: str
+) -> Score:
     def score(spec: RolloutSpec, at: RolloutState) -> Losses:
         # Polars, scikit-learn and the models are loaded once there is something to score.
         from trimtab.adapters import replay
@@ -100,6 +108,13 @@ def _from_the_log(state: State, model: ContinuousModel, clock: Clock, trusted_ty
         pair = (spec.champion, spec.version, clock.now())
         if spec.depend_on_prediction:
             return replay.live_losses(state, model, *pair, since=at.started, loss_scale=spec.loss_scale)
-        return replay.loss_pairs(state, model, *pair, loss_scale=spec.loss_scale, trusted_types=trusted_types)
+        return replay.loss_pairs(
+            state,
+            model,
+            *pair,
+            loss_scale=spec.loss_scale,
+            trusted_types=trusted_types,
+            spec_folder=spec_folder,
+        )
 
     return score
