@@ -18,6 +18,9 @@ POINTS = ("after-decision", "after-claim", "after-submit", "mid-fit", "after-art
 # In the order of a change of the traffic, and of its end.
 ROLLOUT_POINTS = ("after-split", "before-confirmed", "before-promotion", "after-promotion")
 
+# In a cluster besides: a rollout's custom resource was made, and a wish in it is taken in and stands there still.
+CLUSTER_POINTS = (*ROLLOUT_POINTS, "after-object", "before-write-back")
+
 
 def point(name: str) -> None:
     """Die here if this is the place, and nobody died here before."""

@@ -75,10 +75,35 @@ class MemoryApi:
         key = (kind.name, namespace, name)
         with self._lock:
             held = self._there(key)
+            version = (body.get("metadata") or {}).get("resourceVersion")
+            if version not in (None, held["metadata"]["resourceVersion"]):
+                raise Conflict("the object has been modified")
             changed = _merged(held, {"status": body["status"]} if subresource == "status" else body)
             if changed.get("spec") != held.get("spec"):
                 changed["metadata"]["generation"] += 1
             return self._keep(f"patch {subresource}".strip(), key, changed)
+
+    def patch(
+        self, kind: Kind, namespace: str, name: str, patch: list[Object], subresource: str = "", manager: str = ""
+    ) -> Object:
+        key = (kind.name, namespace, name)
+        with self._lock:
+            held = self._there(key)
+            changed = copy.deepcopy(held)
+            for step in patch:
+                *parents, last = [part.replace("~1", "/") for part in step["path"].split("/")[1:]]
+                inner = changed
+                for part in parents:
+                    inner = inner[part]
+                if step["op"] == "test" and inner.get(last) != step["value"]:
+                    raise Conflict(f"testing value {step['path']} failed")
+                if step["op"] in ("add", "replace"):
+                    inner[last] = step["value"]
+                if step["op"] == "remove":
+                    del inner[last]
+            if changed.get("spec") != held.get("spec"):
+                changed["metadata"]["generation"] += 1
+            return self._keep("patch", key, changed)
 
     def delete(self, kind: Kind, namespace: str, name: str, propagation: str = "Background") -> None:
         with self._lock:

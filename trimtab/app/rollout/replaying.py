@@ -16,8 +16,8 @@ PAUSE_FACTOR = 4.0  # ... or so many times as long as the last one took
 log = logging.getLogger("trimtab.rollout")
 
 Losses = LossPairs | LiveLosses
-# All labelled pairs of a rollout so far, or all losses on weighted traffic.
-Replay = Callable[[RolloutSpec, RolloutState], Losses]
+# All labelled pairs of a rollout so far, or all losses on weighted traffic; None where nothing came since.
+Replay = Callable[[RolloutSpec, RolloutState], Losses | None]
 Start = Callable[[Callable[[], None]], None]
 
 

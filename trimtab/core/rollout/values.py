@@ -64,6 +64,15 @@ class RolloutSpec(Record):
         return Rollout.model_validate(self.rollout)
 
 
+class Said(Record):
+    """What the rollout's custom resource says that people want."""
+
+    paused: bool = False
+    approved: bool = False
+    promoted: bool = False
+    aborted: bool = False
+
+
 class Asked(Record):
     """What people asked of a rollout: `rollouts/{number:020d}.asked.json`."""
 
@@ -74,6 +83,7 @@ class Asked(Record):
     promoted: bool = False  # skip what is left: `trimtab promote`
     aborted: bool = False
     reason: str = ""  # who asked, and why
+    said: Said = Said()  # by the custom resource, when that was last taken in: what differs from it is new
     nonce: str = ""
 
 

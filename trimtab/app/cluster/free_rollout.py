@@ -1,0 +1,311 @@
+"""
+Rollouts on SeldonDeployments that no model of trimtab's stands behind: two predictors, one of which is to take over.
+
+To the leader they are versions 1 and 2 of a model of their own, whose state is named after the ModelRollout and its
+uid. Which rollout works on a SeldonDeployment stands there in an annotation: one at a time, and found again when the
+ModelRollout is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from trimtab.adapters.environment import ClusterSettings
+from trimtab.adapters.kubernetes.api import Api, Object
+from trimtab.adapters.kubernetes.conditions import Condition
+from trimtab.adapters.kubernetes.events import Events
+from trimtab.adapters.kubernetes.kinds import ROLLOUT
+from trimtab.adapters.state import State
+from trimtab.app.cluster.asking import Asking
+from trimtab.app.cluster.claims import Claims, Refusal
+from trimtab.app.cluster.free_request import CHALLENGER, CHAMPION, names_of, policy_of, request_of
+from trimtab.app.cluster.resources import MANAGER
+from trimtab.app.cluster.rollout_objects import Statuses, event_reason, event_type
+from trimtab.app.cluster.rollout_status import refused, renamed
+from trimtab.app.cluster.summary import changed, patch
+from trimtab.app.rollout.leader import Leader
+from trimtab.app.rollout.measuring import Measuring
+from trimtab.app.rollout.telling import Telling
+from trimtab.app.rollout.watched import RouterAway, Watched
+from trimtab.core.errors import Conflict, Fenced, Invalid, NotFound
+from trimtab.core.ports import Buckets, TrafficSplit
+from trimtab.core.records import Manifest
+from trimtab.core.rollout.values import RolloutSpec
+from trimtab.core.spec.model_rollout import ModelRollout
+
+UNSETTLED_SECONDS = 0.2  # between looks while the router has still to confirm, or another wrote first
+LEADING_SECONDS = 2.0
+WAITING_SECONDS = 4.0  # while it waits for people
+REFUSED_SECONDS = 15.0  # what it lacks may come
+OVER_SECONDS = 3600.0
+OVER = 0.0  # of a rollout that was deleted: no further look is needed
+QUIET_LOOKS = 2  # after which everything that a rollout leaves behind is as it is to be
+OWNER, LEASE_SECONDS = "trimtab-controller", 120.0  # as of a model's lease
+NUMBER = 1  # each state holds one rollout
+log = logging.getLogger("trimtab.rollouts")
+
+FreeSplit = Callable[[Object], TrafficSplit]  # of a ModelRollout without a model
+
+
+class Free:
+    """What leads one of them."""
+
+    def __init__(self, state: State, resource: Object) -> None:
+        self.state = state
+        self.resource = resource
+        self.epoch = 0
+        self.renewed = 0.0  # monotonic seconds
+        self.quiet = 0  # looks in a row at which there was nothing to do
+        self.over = False
+        self.leader: Leader | None = None
+        self.statuses: Statuses | None = None
+
+
+class FreeRollouts:
+    """Each rollout is looked at by one thread at a time."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: ClusterSettings,
+        buckets: Buckets,
+        split: FreeSplit,
+        events: Events,
+        wall: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._settings = settings
+        self._buckets = buckets
+        self._split = split
+        self._events = events
+        self._wall = wall
+        self._claims = Claims(api)
+        self._free: dict[str, Free] = {}  # by uid
+
+    def lead(self, rollout: Object) -> float:
+        """
+        One look; returns in how many seconds the next is due, 0 when it was deleted and nothing is left to do.
+
+        Raises:
+            Unavailable: If store, API server or router do not answer: the traffic stays as it is.
+        """
+        meta = rollout["metadata"]
+        resource = self._api.find(ROLLOUT, meta["namespace"], meta["name"])
+        if resource is None or resource["metadata"]["uid"] != meta["uid"] or _deleting(resource):
+            return self._end(rollout)
+        try:
+            return self._lead(resource)
+        except Refusal as refusal:
+            return self._refuse(resource, refusal.condition, refusal.waits)
+        except Fenced:
+            self._free.pop(meta["uid"], None)
+            return LEADING_SECONDS
+        except Conflict:
+            return UNSETTLED_SECONDS
+        except NotFound as error:
+            return self._refuse(resource, Condition("Accepted", "False", "NotFound", error.message), waits=True)
+        except Invalid as error:
+            return self._refuse(resource, Condition("Accepted", "False", "Refused", str(error)))
+
+    def orphans(self) -> list[Object]:
+        """Those that were deleted while nobody looked, and still hold a SeldonDeployment."""
+        found = []
+        for claim in self._claims.all(self._settings.watch_namespaces):
+            there = self._api.find(ROLLOUT, claim.namespace, claim.rollout)
+            if there is not None and there["metadata"]["uid"] == claim.uid:
+                continue
+            state = self._state(claim.namespace, claim.rollout, claim.uid)
+            kept = state.bucket.find(_kept(state))
+            if kept is not None:
+                found.append(json.loads(kept.body))
+            else:  # it never began
+                self._claims.release(claim)
+        return found
+
+    # One that is there
+
+    def _lead(self, resource: Object) -> float:
+        meta = resource["metadata"]
+        free = self._free.get(meta["uid"]) or self._open(resource)
+        free.resource = resource
+        spec = free.state.rollouts.find(NUMBER) or self._begin(free, request_of(resource))
+        self._hold(free)
+        leader, statuses = self._leading(free, spec)
+        at = free.state.rollouts.state(NUMBER)
+        if at is None or not at.phase.ended:
+            Asking(self._api, free.state, self._teller(free, spec), self._wall).take_in(spec, at, resource)
+        if not free.over:
+            self._claim(free, spec)
+        try:
+            pause = self._look(free, leader)
+        except RouterAway:
+            free.leader = None
+            statuses.write(spec, free.state.rollouts.state(NUMBER), resource)
+            raise
+        statuses.write(spec, free.state.rollouts.state(NUMBER), resource)
+        return pause
+
+    def _look(self, free: Free, leader: Leader) -> float:
+        """Bring it on; once all is as it is to be, the SeldonDeployment is free for the next."""
+        if free.over:
+            return OVER_SECONDS
+        now = self._wall()
+        goes_on = leader.look()
+        served = free.state.served.read()
+        keeps = served is not None and served.kept_until is not None and now < served.kept_until
+        if goes_on or leader.unsettled or keeps:
+            free.quiet = 0
+            if leader.unsettled:
+                return UNSETTLED_SECONDS
+            waits = leader.standing is not None and leader.standing.phase in ("Paused", "Held")
+            return WAITING_SECONDS if waits or not goes_on else LEADING_SECONDS
+        free.quiet += 1
+        if free.quiet < QUIET_LOOKS:
+            return UNSETTLED_SECONDS
+        self._claims.release(self._claims.of(free.resource))
+        free.over = True
+        return OVER_SECONDS
+
+    def _claim(self, free: Free, spec: RolloutSpec) -> None:
+        """Also of one that began: its annotation may have been lost, or it is over and another has begun."""
+        at = free.state.rollouts.state(NUMBER)
+        if at is None or not at.phase.ended:
+            self._claims.take(free.resource, names_of(free.resource))
+            return
+        free.over = not self._claims.is_held(free.resource)
+
+    # One that is not there any more
+
+    def _end(self, rollout: Object) -> float:
+        """One look at giving everything back to the champion."""
+        meta = rollout["metadata"]
+        free = self._free.get(meta["uid"]) or self._open(rollout)
+        spec = free.state.rollouts.find(NUMBER)
+        if spec is None or not self._claims.is_held(rollout):
+            self._free.pop(meta["uid"], None)
+            self._claims.release(self._claims.of(rollout))
+            return OVER
+        at = free.state.rollouts.state(NUMBER)
+        try:
+            self._hold(free)
+            if at is None or not at.phase.ended:
+                Asking(self._api, free.state, self._teller(free, spec), self._wall).deleted(spec)
+            pause = self._look(free, self._leading(free, spec)[0])
+        except Conflict:
+            return UNSETTLED_SECONDS
+        except Fenced:
+            self._free.pop(meta["uid"], None)
+            return LEADING_SECONDS
+        if free.over:
+            self._free.pop(meta["uid"], None)
+            return OVER
+        return pause
+
+    # Its parts
+
+    def _open(self, resource: Object) -> Free:
+        meta = resource["metadata"]
+        free = Free(self._state(meta["namespace"], meta["name"], meta["uid"]), resource)
+        self._free[meta["uid"]] = free
+        return free
+
+    def _state(self, namespace: str, name: str, uid: str) -> State:
+        address = f"s3://{self._settings.state_bucket}/{namespace}"
+        return State.open(self._buckets, address, f"rollout.{name}.{uid[:8]}", now=self._wall)
+
+    def _begin(self, free: Free, request: ModelRollout) -> RolloutSpec:
+        """The state of one that begins: the champion of now, and what is to be done."""
+        resource, state, now = free.resource, free.state, self._wall()
+        self._claims.take(resource, names_of(resource))
+        meta = resource["metadata"]
+        kept = {name: resource[name] for name in ("apiVersion", "kind", "spec")}
+        kept["metadata"] = {name: meta[name] for name in ("namespace", "name", "uid")}
+        state.bucket.put(_kept(state), json.dumps(kept, sort_keys=True).encode())
+        cause = f"ModelRollout {meta['name']} was made"
+
+        def first(before: Manifest | None) -> Manifest | None:
+            if before is not None:
+                return None
+            return Manifest(number=0, champion=CHAMPION, challenger=None, previous=None, cause=cause, recorded_at=now)
+
+        state.registry.publish(first)
+        return state.rollouts.propose(
+            RolloutSpec(
+                number=0,
+                name=meta["name"],
+                model=state.model,
+                version=CHALLENGER,
+                champion=CHAMPION,
+                rollout=policy_of(request),
+                max_latency_milliseconds=request.spec.target.max_latency_milliseconds,
+                cause=cause,
+                recorded_at=now,
+            )
+        )
+
+    def _hold(self, free: Free) -> None:
+        """The lease of its state: whoever led before is fenced off."""
+        now = time.monotonic()
+        if free.epoch and now - free.renewed > LEASE_SECONDS / 3:
+            free.state.lease.renew(OWNER, free.epoch, LEASE_SECONDS)
+            free.renewed = now
+        if not free.epoch:
+            epoch = free.state.lease.acquire(OWNER, LEASE_SECONDS, succeed=True)
+            if epoch is None:
+                raise Conflict(f"the lease of {free.state.model} is being taken by another process")
+            free.epoch, free.renewed = epoch, now
+
+    def _leading(self, free: Free, spec: RolloutSpec) -> tuple[Leader, Statuses]:
+        names = names_of(free.resource)
+        if free.leader is None:
+            split = Watched(self._split(free.resource))
+            tell = self._teller(free, spec)
+
+            def told(id: str, kind: str, summary: str) -> None:
+                tell(free.resource, id, event_reason(id, kind), summary)
+
+            telling = Telling(free.state.journal, self._wall, told)
+            measuring = Measuring(free.state, split, None)
+            free.leader = Leader(free.state, spec.policy, split, measuring, telling, self._wall, None)
+            free.leader.forget(free.epoch)
+        if free.statuses is None:
+            free.statuses = Statuses(self._api, free.state, self._wall, names)
+        return free.leader, free.statuses
+
+    def _teller(self, free: Free, spec: RolloutSpec) -> Callable[[Object, str, str, str], None]:
+        names = names_of(free.resource)
+
+        def tell(regarding: Object, id: str, reason: str, note: str) -> None:
+            self._events.tell(regarding, id, reason, renamed(note, names), event_type(reason))
+
+        return tell
+
+    def _refuse(self, resource: Object, condition: Condition, waits: bool = False) -> float:
+        """Say what it lacks; the traffic stays as it is."""
+        meta = resource["metadata"]
+        before: dict[str, Any] = resource.get("status") or {}
+        after = refused(before, meta.get("generation", 0), condition, self._wall(), waits)
+        if changed(before, after):
+            try:
+                self._api.merge(
+                    ROLLOUT, meta["namespace"], meta["name"], {"status": patch(before, after)}, "status", MANAGER
+                )
+            except NotFound:
+                return OVER
+            id = f"refused/{meta.get('generation')}/{condition.reason}"
+            self._events.tell(resource, id, condition.reason, condition.message, "Normal" if waits else "Warning")
+        return REFUSED_SECONDS
+
+
+def _kept(state: State) -> str:
+    """The ModelRollout as it was: needed still when it was deleted."""
+    return state.layout.current("resource")
+
+
+def _deleting(resource: Object) -> bool:
+    return bool(resource["metadata"].get("deletionTimestamp"))

@@ -1,0 +1,251 @@
+"""
+The rollouts of all models of a cluster, and what serves of each: the laptop's leader, a look at a time.
+
+Between looks of a model whose rollouts have ended little is kept, so that hundreds of them stay small.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from trimtab.adapters.environment import ClusterSettings
+from trimtab.adapters.kubernetes.api import Api, Object
+from trimtab.adapters.kubernetes.events import Events
+from trimtab.adapters.proposals import propose
+from trimtab.adapters.state import State
+from trimtab.adapters.state.state import wall_clock
+from trimtab.adapters.stored_losses import NewLosses
+from trimtab.app.cluster.free_rollout import FreeRollouts, FreeSplit
+from trimtab.app.cluster.going_back import go_back
+from trimtab.app.cluster.proposing import in_a_child
+from trimtab.app.cluster.remembered import Remembered
+from trimtab.app.cluster.resources import Key
+from trimtab.app.cluster.rollout_objects import RolloutObjects
+from trimtab.app.rollout.leader import Leader, Proposing
+from trimtab.app.rollout.measuring import Measuring
+from trimtab.app.rollout.replaying import Losses, Replaying
+from trimtab.app.rollout.standing import Standing
+from trimtab.app.rollout.telling import Telling
+from trimtab.app.rollout.watched import RouterAway, Watched
+from trimtab.core.errors import Conflict, TrimtabError
+from trimtab.core.ports import Buckets, TrafficSplit
+from trimtab.core.records import ModelVersion
+from trimtab.core.rollout.values import RolloutSpec, RolloutState
+from trimtab.core.spec.model import ContinuousModel
+
+UNSETTLED_SECONDS = 0.2  # between looks while the router has still to confirm, or another wrote first
+LEADING_SECONDS = 2.0  # while a rollout goes on
+WAITING_SECONDS = 4.0  # while it waits for people: harm still rolls back
+IDLE_SECONDS = 30.0  # what is new wakes; this is for what nobody told of
+LOSSES_SECONDS = 2.0  # between looks at what was scored
+LAST_LOOKS = 20  # at the traffic of a model that was deleted
+log = logging.getLogger("trimtab.rollouts")
+
+Split = Callable[[str, ContinuousModel, Object], TrafficSplit]  # of a namespace's model, whose object it is
+
+
+@dataclass
+class Going:
+    """What leads one model's rollouts while there is something to lead."""
+
+    state: State
+    leader: Leader
+    objects: RolloutObjects
+
+
+class Led:
+    """What is known of one model between looks."""
+
+    def __init__(self, owner: Object, model: ContinuousModel, traffic: TrafficSplit, epoch: int) -> None:
+        self.owner = owner
+        self.model = model
+        self.traffic = traffic
+        self.epoch = epoch
+        self.remembered = Remembered()
+        self.going: Going | None = None
+        self.standing: Standing | None = None
+        self.problems: tuple[str, ...] = ()
+
+    def led_by(self, owner: Object, model: ContinuousModel, epoch: int) -> bool:
+        """Whether these still are the model, its object and the lease."""
+        same = owner["metadata"]["uid"] == self.owner["metadata"]["uid"]
+        return same and (model, epoch) == (self.model, self.epoch)
+
+
+class ModelRollouts:
+    """
+    Leads what serves; each model is looked at by one thread at a time.
+
+    Args:
+        split: The traffic split of a model; without it a SeldonDeployment.
+        free_split: Of a rollout that no model knows, likewise.
+        propose_in_child: As `proposing.in_a_child`.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        settings: ClusterSettings,
+        buckets: Buckets,
+        split: Split | None = None,
+        free_split: FreeSplit | None = None,
+        wall: Callable[[], datetime] = wall_clock,
+        propose_in_child: Callable[..., RolloutSpec] = in_a_child,
+    ) -> None:
+        self._api = api
+        self._settings = settings
+        self._buckets = buckets
+        if split is None or free_split is None:
+            from trimtab.app.cluster.seldon_splits import SeldonSplits
+
+            seldon = SeldonSplits(api, settings, buckets)
+            split, free_split = split or seldon.of_model, free_split or seldon.of_rollout
+        self._split = split
+        self._wall = wall
+        self._propose_in_child = propose_in_child
+        self._events = Events(api, settings.pod_name, wall)
+        self._led: dict[Key, Led] = {}
+        self._free = FreeRollouts(api, settings, buckets, free_split, self._events, wall)
+
+    def lead(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
+        """
+        One look at a model's rollouts; returns in how many seconds the next is due.
+
+        Args:
+            model: The last spec that was accepted.
+            owner: The ContinuousModel as the API server has it.
+            epoch: Of the model's lease.
+
+        Raises:
+            Unavailable: If store, API server or router do not answer: the traffic stays as it is.
+            Fenced: If another process leads this model now.
+        """
+        key = (namespace, model.name)
+        led = self._led.get(key)
+        if led is None or not led.led_by(owner, model, epoch):
+            led = self._led[key] = Led(owner, model, Watched(self._split(namespace, model, owner)), epoch)
+        led.owner = owner
+        try:
+            return self._look(led)
+        except Conflict as error:
+            log.debug("%s/%s: %s", *key, error.message)
+            led.going = None  # read everything again
+            return UNSETTLED_SECONDS
+        except TrimtabError:
+            led.going = None
+            raise
+
+    def lead_free(self, rollout: Object) -> float:
+        """
+        One look at a rollout that no model knows, as `lead`.
+
+        Returns:
+            In how many seconds the next is due; 0: the rollout was deleted, and everything is the champion's again.
+        """
+        return self._free.lead(rollout)
+
+    def orphans(self) -> list[Object]:
+        """Rollouts without a model that were deleted while nobody looked: `lead_free` brings them to an end."""
+        return self._free.orphans()
+
+    def gone(self, key: Key) -> None:
+        """The model was deleted: a SeldonDeployment that outlives it is left with the champion alone."""
+        led = self._led.pop(key, None)
+        if led is None:
+            return
+        try:
+            self._end(led)
+        except TrimtabError as error:
+            log.warning("%s/%s was deleted, and its traffic is as it was: %s", *key, error.message)
+
+    def standing(self, key: Key) -> Standing | None:
+        """How the model's rollout stood at the last look."""
+        led = self._led.get(key)
+        return led.standing if led else None
+
+    def problems(self, key: Key) -> tuple[str, ...]:
+        """What of its serving does not work just now, in lines for people."""
+        led = self._led.get(key)
+        return led.problems if led else ()
+
+    # One model
+
+    def _look(self, led: Led) -> float:
+        going = led.going = led.going or self._begin(led)
+        go_back(self._api, going.state, led.owner, self._events, self._wall)
+        before = going.leader.last
+        specs = before.specs if before else going.state.rollouts.all()
+        states = before.states if before else going.state.rollouts.states()
+        going.objects.read(specs, states)
+        try:
+            goes_on = going.leader.look()
+        except RouterAway:
+            going.objects.write(going.state.rollouts.all(), going.state.rollouts.states())
+            raise
+        look = going.leader.last
+        assert look is not None
+        unread = [spec for spec in look.open() if spec not in specs]
+        if unread:
+            going.objects.read(unread, look.states)
+        going.objects.write(look.specs, look.states)
+        led.standing, led.problems = going.leader.standing, going.leader.problems
+        unsettled = going.leader.unsettled
+        if not goes_on and not unsettled:
+            led.remembered.keep(going.state)
+            led.going = None
+        return UNSETTLED_SECONDS if unsettled else self._pause(led, goes_on)
+
+    @staticmethod
+    def _pause(led: Led, goes_on: bool) -> float:
+        if not goes_on:
+            return IDLE_SECONDS
+        waits = led.standing is not None and led.standing.phase in ("Paused", "Held")
+        return WAITING_SECONDS if waits else LEADING_SECONDS
+
+    def _begin(self, led: Led) -> Going:
+        meta = led.owner["metadata"]
+        address = f"s3://{self._settings.state_bucket}/{meta['namespace']}"
+        state = State.open(self._buckets, address, meta["name"], now=self._wall, known=dict(led.remembered.bodies()))
+        objects = RolloutObjects(self._api, self._events, state, led.owner, self._wall)
+        scored = NewLosses(state)
+
+        def losses(spec: RolloutSpec, at: RolloutState) -> Losses | None:
+            return scored.of(spec.number)
+
+        # A small read, and at once: the process that scores is another one.
+        replaying = Replaying(losses, start=lambda read: read(), pause_seconds=LOSSES_SECONDS)
+        leader = Leader(
+            state,
+            led.model.spec.rollout,
+            led.traffic,
+            Measuring(state, led.traffic, replaying),
+            Telling(state.journal, self._wall, objects.told),
+            self._wall,
+            self._proposing(state, led.model),
+        )
+        leader.forget(led.epoch)
+        return Going(state, leader, objects)
+
+    def _proposing(self, state: State, model: ContinuousModel) -> Proposing:
+        def proposing(version: ModelVersion, champion: int, cause: str) -> RolloutSpec:
+            if model.spec.data.task == "classification":
+                return propose(state, model, version, champion, cause, self._wall)
+            # The scale of a regression's loss needs the rows it learned, and what reads them is large.
+            return self._propose_in_child(state, model, version, champion, cause)
+
+        return proposing
+
+    def _end(self, led: Led) -> None:
+        """Ask for the end of what goes on, and see it through: nobody looks at this model again."""
+        going = led.going = led.going or self._begin(led)
+        change = {"aborted": True, "reason": "its ContinuousModel was deleted"}
+        for spec in going.state.rollouts.all():
+            at = going.state.rollouts.state(spec.number)
+            if at is None or not at.phase.ended:
+                going.state.rollouts.ask(spec.number, lambda now: now.model_copy(update=change))
+        for _ in range(LAST_LOOKS):
+            if not going.leader.look() and not going.leader.unsettled:
+                return
