@@ -79,9 +79,14 @@ def print_json(value: object) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point: errors of ours are printed without a traceback, with their exit code."""
+    """The entry point."""
+    run(cli, "trimtab", arguments)
+
+
+def run(command: click.Command, name: str, arguments: list[str] | None) -> None:
+    """A program's command: errors of ours are printed without a traceback, with their exit code."""
     try:
-        cli.main(args=arguments, prog_name="trimtab", standalone_mode=False)
+        command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -67,7 +68,7 @@ class Free:
 
 
 class FreeRollouts:
-    """Each rollout is looked at by one thread at a time."""
+    """Safe in many threads."""
 
     def __init__(
         self,
@@ -86,6 +87,8 @@ class FreeRollouts:
         self._wall = wall
         self._claims = Claims(api)
         self._free: dict[str, Free] = {}  # by uid
+        self._busy: set[str] = set()  # uids
+        self._lock = threading.Lock()
 
     def lead(self, rollout: Object) -> float:
         """
@@ -94,6 +97,17 @@ class FreeRollouts:
         Raises:
             Unavailable: If store, API server or router do not answer: the traffic stays as it is.
         """
+        uid = rollout["metadata"]["uid"]
+        with self._lock:
+            if uid in self._busy:  # its end may be looked at while a look at its life goes on
+                return UNSETTLED_SECONDS
+            self._busy.add(uid)
+        try:
+            return self._look_at(rollout)
+        finally:
+            self._busy.discard(uid)
+
+    def _look_at(self, rollout: Object) -> float:
         meta = rollout["metadata"]
         resource = self._api.find(ROLLOUT, meta["namespace"], meta["name"])
         if resource is None or resource["metadata"]["uid"] != meta["uid"] or _deleting(resource):

@@ -147,8 +147,12 @@ class ModelRollouts:
         """
         return self._free.lead(rollout)
 
+    def gone_free(self, rollout: Object) -> float:
+        """As `lead_free`, for one that was deleted, as it last was: 0 once that is done."""
+        return self._free.lead(rollout)
+
     def orphans(self) -> list[Object]:
-        """Rollouts without a model that were deleted while nobody looked: `lead_free` brings them to an end."""
+        """Rollouts without a model that were deleted while nobody looked, for `gone_free`."""
         return self._free.orphans()
 
     def gone(self, key: Key) -> None:
