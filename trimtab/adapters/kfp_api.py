@@ -298,9 +298,16 @@ def _error(run: Json) -> str:
     if message := (run.get("error") or {}).get("message"):
         return str(message).splitlines()[0]
     tasks = (run.get("run_details") or {}).get("task_details") or []
-    # Beside the steps: the whole, its pods' own nodes, and what prepares them.
     failed = {str(each.get("display_name", "")) for each in tasks if each.get("state") == "FAILED"}
-    failed = {name for name in failed if name and name not in ("root", "executor") and not name.endswith("-driver")}
-    if failed:
-        return f"{', '.join(sorted(failed))} failed in KFP"
+    steps = sorted(name for name in failed if name and not _is_frame(name, run))
+    if steps:
+        return f"{', '.join(steps)} failed in KFP"
     return "the run failed in KFP, or was terminated there"
+
+
+def _is_frame(name: str, run: Json) -> bool:
+    """Whether a node is none of the steps: the whole, a pod of its own, or what prepares one."""
+    spec = run.get("pipeline_spec") or {}
+    pipeline = spec.get("pipeline_spec", spec).get("pipelineInfo", {}).get("name", "")
+    whole = bool(pipeline) and name.startswith(f"{pipeline}-")
+    return whole or name in ("root", "executor") or name.endswith("-driver")
