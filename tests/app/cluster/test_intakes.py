@@ -93,6 +93,11 @@ class Replica:
         self.intakes.start()
         return self
 
+    def settle(self) -> Replica:
+        """Wait until it takes in, and has listed every source: what comes now is told by events alone."""
+        until(lambda: self.intakes.acts and all(desk.listed_once for desk in self.intakes.desks().values()))
+        return self
+
     def stop(self) -> None:
         self.client.close()
         self.door.stop()
@@ -161,8 +166,7 @@ def cluster(api: Any, tmp_path: Path) -> Iterator[Cluster]:
 
 def test_an_upload_that_an_event_tells_of_is_taken_in_and_the_controller_is_told(cluster: Cluster) -> None:
     key = cluster.accept(cluster.apply("bikes"))
-    replica = cluster.replica().start()
-    until(lambda: replica.intakes.acts)
+    replica = cluster.replica().start().settle()
     told = replica.tell(cluster.put("bikes/a.csv"))
     assert (told.status_code, told.json()) == (202, {"objects": 1, "new": 1})
     until(lambda: cluster.outcomes(key) == ["ingested"] and cluster.annotation(key))
@@ -172,7 +176,7 @@ def test_an_event_reaches_the_models_whose_source_it_stands_in_and_no_others(clu
     keys = [cluster.accept(cluster.apply(name)) for name in ("bikes", "cars")]
     both = cluster.accept(cluster.apply("bikes", namespace="web"))
     other = cluster.accept(cluster.apply("bikes", namespace="lab", bucket="elsewhere"))
-    replica = cluster.replica().start()
+    replica = cluster.replica().start().settle()
     assert replica.tell(cluster.put("bikes/a.csv"), cluster.put("cars/a.csv", 1)).json() == {"objects": 2, "new": 3}
     until(lambda: [cluster.outcomes(each) for each in (*keys, both)] == [["ingested"]] * 3)
     assert cluster.outcomes(other) == []
@@ -190,8 +194,7 @@ def test_what_no_event_told_of_is_found_by_listing(cluster: Cluster) -> None:
 
 def test_an_event_that_does_not_say_what_has_come_has_the_sources_listed(cluster: Cluster) -> None:
     key = cluster.accept(cluster.apply("bikes"))
-    replica = cluster.replica().start()
-    until(lambda: replica.intakes.acts)
+    replica = cluster.replica().start().settle()
     replica.tell(cluster.put("bikes/a.csv"))
     until(lambda: cluster.outcomes(key) == ["ingested"])
     cluster.put("bikes/b.csv", 1)
@@ -202,8 +205,7 @@ def test_an_event_that_does_not_say_what_has_come_has_the_sources_listed(cluster
 
 def test_of_two_replicas_one_takes_in_and_hears_what_the_other_wrote_down(cluster: Cluster) -> None:
     key = cluster.accept(cluster.apply("bikes"))
-    first = cluster.replica("listener-1").start()
-    until(lambda: first.intakes.acts)
+    first = cluster.replica("listener-1").start().settle()
     second = cluster.replica("listener-2").start()
     assert second.tell(cluster.put("bikes/a.csv")).json() == {"objects": 1, "new": 1}
     noted = until(lambda: cluster.annotation(key, NOTED))
@@ -215,8 +217,7 @@ def test_of_two_replicas_one_takes_in_and_hears_what_the_other_wrote_down(cluste
 
 def test_the_next_replica_goes_on_when_the_one_that_took_in_has_ended(cluster: Cluster) -> None:
     key = cluster.accept(cluster.apply("bikes"))
-    first = cluster.replica("listener-1").start()
-    until(lambda: first.intakes.acts)
+    first = cluster.replica("listener-1").start().settle()
     second = cluster.replica("listener-2").start()
     first.intakes.stop()
     second.tell(cluster.put("bikes/a.csv"))
@@ -282,8 +283,7 @@ def test_a_name_that_two_namespaces_have_is_asked_for_with_its_namespace(cluster
 
 def test_a_model_that_was_deleted_is_taken_in_for_no_more(cluster: Cluster) -> None:
     key = cluster.accept(cluster.apply("bikes"))
-    replica = cluster.replica().start()
-    until(lambda: replica.intakes.acts)
+    replica = cluster.replica().start().settle()
     cluster.api.delete(MODEL, *key)
     replica.catalog.look()
     assert replica.tell(cluster.put("bikes/a.csv")).json() == {"objects": 1, "new": 0}

@@ -60,6 +60,7 @@ class ClusterDesk:
         self._compact_at = time.monotonic() + COMPACTION_SECONDS
         self._spec = ""
         self._noted = listed.noted
+        self.listed_once = False  # whether the source was compared with the ledger by this process
         self.news = False  # something was taken in that the controller was not told of yet
         self.failures = 0
         self.rests_until = 0.0  # monotonic seconds: after something did not work
@@ -144,6 +145,7 @@ class ClusterDesk:
         before = len(self.intake.outcomes)
         self._list_at = time.monotonic() + self._listing_seconds
         self.intake.reconcile()
+        self.listed_once = True
         self.news = self.news or len(self.intake.outcomes) != before
         self._labels.look()
         if time.monotonic() >= self._compact_at:
