@@ -7,9 +7,9 @@ Between looks of a model whose rollouts have ended little is kept, so that hundr
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
@@ -22,29 +22,59 @@ from trimtab.app.cluster.free_rollout import FreeRollouts, FreeSplit
 from trimtab.app.cluster.going_back import go_back
 from trimtab.app.cluster.proposing import in_a_child
 from trimtab.app.cluster.remembered import Remembered
-from trimtab.app.cluster.resources import Key
+from trimtab.app.cluster.resources import ROLLBACK_TO, Key, annotations_of
 from trimtab.app.cluster.rollout_objects import RolloutObjects
-from trimtab.app.rollout.leader import Leader, Proposing
+from trimtab.app.rollout.leader import LOG_COMES, Leader, Proposing
+from trimtab.app.rollout.look import Look
 from trimtab.app.rollout.measuring import Measuring
 from trimtab.app.rollout.replaying import Losses, Replaying
 from trimtab.app.rollout.standing import Standing
 from trimtab.app.rollout.telling import Telling
 from trimtab.app.rollout.watched import RouterAway, Watched
 from trimtab.core.errors import Conflict, TrimtabError
-from trimtab.core.ports import Buckets, TrafficSplit
+from trimtab.core.ports import Buckets, ServingSeen, TrafficSplit
 from trimtab.core.records import ModelVersion
-from trimtab.core.rollout.values import RolloutSpec, RolloutState
+from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
 from trimtab.core.spec.model import ContinuousModel
 
 UNSETTLED_SECONDS = 0.2  # between looks while the router has still to confirm, or another wrote first
 LEADING_SECONDS = 2.0  # while a rollout goes on
 WAITING_SECONDS = 4.0  # while it waits for people: harm still rolls back
-IDLE_SECONDS = 30.0  # what is new wakes; this is for what nobody told of
+IDLE_SECONDS = 15.0  # what nobody told of; finding nothing new is cheap
+QUIET_LOOKS = 2  # after which everything that a rollout leaves behind is as it is to be
+WHOLE_LOOK = timedelta(minutes=10)  # between looks at everything, whatever there is
 LOSSES_SECONDS = 2.0  # between looks at what was scored
 LAST_LOOKS = 20  # at the traffic of a model that was deleted
 log = logging.getLogger("trimtab.rollouts")
 
 Split = Callable[[str, ContinuousModel, Object], TrafficSplit]  # of a namespace's model, whose object it is
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """
+    What was there when nothing was left to do: while it is, nothing is.
+
+    Attributes:
+        last: The newest keys of manifests and rollouts.
+        until: When a former champion is stopped, or a probation ends; and in any case a look is taken.
+    """
+
+    last: tuple[str, ...]
+    seen: ServingSeen
+    until: datetime
+
+    def holds(self, state: State, seen: ServingSeen, now: datetime) -> bool:
+        return now < self.until and seen == self.seen and last_keys(state, self.last) == self.last
+
+
+def last_keys(state: State, before: tuple[str, ...] = ("", "")) -> tuple[str, ...]:
+    """The newest keys of what a rollout begins with; what was known before is not listed again."""
+    found = []
+    for kind, known in zip(("manifests", "rollouts"), before, strict=True):
+        keys = [info.key for info in state.bucket.list(state.layout.numbered(kind), known)]
+        found.append(keys[-1] if keys else known)
+    return tuple(found)
 
 
 @dataclass
@@ -66,6 +96,8 @@ class Led:
         self.epoch = epoch
         self.remembered = Remembered()
         self.going: Going | None = None
+        self.rest: Rest | None = None
+        self.quiet = 0  # looks in a row at which there was nothing to do
         self.standing: Standing | None = None
         self.problems: tuple[str, ...] = ()
 
@@ -132,10 +164,10 @@ class ModelRollouts:
             return self._look(led)
         except Conflict as error:
             log.debug("%s/%s: %s", *key, error.message)
-            led.going = None  # read everything again
+            led.going = led.rest = None  # read everything again
             return UNSETTLED_SECONDS
         except TrimtabError:
-            led.going = None
+            led.going = led.rest = None
             raise
 
     def lead_free(self, rollout: Object) -> float:
@@ -178,7 +210,10 @@ class ModelRollouts:
     # One model
 
     def _look(self, led: Led) -> float:
+        if self._rests(led):
+            return self._idle(led)
         going = led.going = led.going or self._begin(led)
+        last = last_keys(going.state)
         go_back(self._api, going.state, led.owner, self._events, self._wall)
         before = going.leader.last
         specs = before.specs if before else going.state.rollouts.all()
@@ -196,23 +231,62 @@ class ModelRollouts:
             going.objects.read(unread, look.states)
         going.objects.write(look.specs, look.states)
         led.standing, led.problems = going.leader.standing, going.leader.problems
-        unsettled = going.leader.unsettled
-        if not goes_on and not unsettled:
-            led.remembered.keep(going.state)
-            led.going = None
-        return UNSETTLED_SECONDS if unsettled else self._pause(led, goes_on)
+        if goes_on or going.leader.unsettled:
+            led.quiet = 0
+            return self._soon(led, going.leader.unsettled)
+        led.quiet += 1
+        if led.quiet < QUIET_LOOKS:
+            return LEADING_SECONDS
+        led.rest = Rest(last, look.seen, self._until(going.state, look))
+        led.remembered.keep(going.state)
+        led.going = None
+        return self._idle(led)
+
+    def _rests(self, led: Led) -> bool:
+        """Whether nothing has changed since there was nothing left to do: two short listings and the router's word."""
+        if led.rest is None:
+            return False
+        asked = ROLLBACK_TO in annotations_of(led.owner)
+        if not asked and led.rest.holds(self._state(led), led.traffic.seen(), self._wall()):
+            return True
+        led.rest, led.quiet = None, 0
+        return False
+
+    def _idle(self, led: Led) -> float:
+        assert led.rest is not None
+        left = (led.rest.until - self._wall()).total_seconds()
+        return min(IDLE_SECONDS, max(left, LEADING_SECONDS))
+
+    def _until(self, state: State, look: Look) -> datetime:
+        """When something is due, though nothing has changed."""
+        served = state.served.read()
+        moments = [look.now + WHOLE_LOOK]
+        if served is not None and served.kept_until is not None and served.kept_until > look.now:
+            moments.append(served.kept_until)
+        for spec in look.specs[-1:]:
+            at = look.states.get(spec.number)
+            if at is None or at.ended is None:
+                continue
+            if look.now < at.ended + spec.policy.probation:
+                moments.append(look.now + timedelta(seconds=IDLE_SECONDS))  # labels that come late still judge it
+            if at.phase is Phase.ROLLED_BACK and look.now < at.ended + LOG_COMES:
+                moments.append(at.ended + LOG_COMES)  # then what its challenger raised is told
+        return min(moments)
 
     @staticmethod
-    def _pause(led: Led, goes_on: bool) -> float:
-        if not goes_on:
-            return IDLE_SECONDS
+    def _soon(led: Led, unsettled: bool) -> float:
+        if unsettled:
+            return UNSETTLED_SECONDS
         waits = led.standing is not None and led.standing.phase in ("Paused", "Held")
         return WAITING_SECONDS if waits else LEADING_SECONDS
 
-    def _begin(self, led: Led) -> Going:
+    def _state(self, led: Led, known: Mapping[str, bytes] | None = None) -> State:
         meta = led.owner["metadata"]
         address = f"s3://{self._settings.state_bucket}/{meta['namespace']}"
-        state = State.open(self._buckets, address, meta["name"], now=self._wall, known=dict(led.remembered.bodies()))
+        return State.open(self._buckets, address, meta["name"], now=self._wall, known=known)
+
+    def _begin(self, led: Led) -> Going:
+        state = self._state(led, led.remembered.bodies())
         objects = RolloutObjects(self._api, self._events, state, led.owner, self._wall)
         scored = NewLosses(state)
 
