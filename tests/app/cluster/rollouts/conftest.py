@@ -210,6 +210,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(name="version_of")
+def version_of_fixture() -> Callable[[int], ModelVersion]:
+    return lambda number: version_of(number, BEGIN)
+
+
 @pytest.fixture
 def make_cluster(api: Any) -> Callable[..., Cluster]:
     return lambda **more: Cluster(api, **more)
