@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from trimtab.app.endpoints import LARGEST_BODY, OneModel
 from trimtab.app.events import Event
-from trimtab.app.listener import LARGEST_BODY, Listener, OneModel
+from trimtab.app.listener import Listener
 from trimtab.core.errors import Unavailable
 
 TOKEN = "s3cret"
@@ -36,6 +39,12 @@ class Notebook:
     def ask_run(self) -> str:
         self.asked += 1
         return f"request-{self.asked}"
+
+    def add_labels(self, body: bytes) -> int:
+        raise AssertionError("no test here sends labels")
+
+    def wake_rollouts(self) -> None:
+        raise AssertionError("no test here asks for a look")
 
     def status_json(self) -> dict[str, Any]:
         return {"model": "flights", "champion": 7}
@@ -195,3 +204,33 @@ def test_prometheus_reads_the_metrics_with_the_token(client: httpx.Client) -> No
     assert (answer.status_code, answer.text) == (200, 'trimtab_decisions{model="flights"} 7.0\n')
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert httpx.get(f"{client.base_url}/metrics", trust_env=False).status_code == 401
+
+
+def test_no_more_bodies_are_taken_at_once_than_memory_has_room_for() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(Notebook):
+        def note(self, events: list[Event]) -> int:
+            entered.set()
+            assert go_on.wait(30)
+            return super().note(events)
+
+    desk = Slow()
+    listener = Listener(OneModel(desk), TOKEN, most_at_once=1)
+    base, headers = f"http://127.0.0.1:{listener.start()}", {"Authorization": f"Bearer {TOKEN}"}
+    try:
+        with (
+            httpx.Client(base_url=base, headers=headers, trust_env=False, timeout=60) as client,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            first = pool.submit(client.post, "/v1/events", content=RECORDS)
+            assert entered.wait(30)
+            full, asked = client.post("/v1/events", content=RECORDS), client.get("/v1/models/flights/status")
+            go_on.set()
+            assert first.result(30).status_code == 202
+            assert (full.status_code, full.headers["Retry-After"], asked.status_code) == (503, "5", 200)
+            assert [client.post("/v1/events", content=RECORDS).status_code for _ in range(3)] == [202] * 3
+    finally:
+        go_on.set()
+        listener.stop()
+    assert len(desk.noted) == 4

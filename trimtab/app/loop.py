@@ -22,12 +22,13 @@ from trimtab.app.alerting import Alerting
 from trimtab.app.chronicle import Chronicle
 from trimtab.app.clocks import WallClock, clock_of
 from trimtab.app.controller import Controller
+from trimtab.app.endpoints import OneModel
 from trimtab.app.events import Event
 from trimtab.app.execution import Executor
 from trimtab.app.exposition import render
 from trimtab.app.intake import Intake
 from trimtab.app.labels import Labels
-from trimtab.app.listener import Listener, OneModel
+from trimtab.app.listener import Listener
 from trimtab.app.monitor import Monitor
 from trimtab.app.rollout.standing import next_move
 from trimtab.app.rollout.worker import RolloutWorker, rollout_worker

@@ -24,8 +24,9 @@ from trimtab.app.cluster import own_image
 from trimtab.app.cluster.catalog import Catalog, Listed
 from trimtab.app.cluster.intakes import lease_of
 from trimtab.app.cluster.jobs import Jobs
+from trimtab.app.cluster.model_monitor import ModelMonitor, OwnImage
 from trimtab.app.cluster.monitor import MEASURED, Window
-from trimtab.app.cluster.monitors import ModelMonitor, Monitors, OwnImage
+from trimtab.app.cluster.monitors import Monitors
 from trimtab.app.cluster.replays import read_losses
 from trimtab.app.cluster.waking import Waking
 from trimtab.app.listener import Listener

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from trimtab.app.endpoints import OneModel
 from trimtab.app.events import Event
-from trimtab.app.listener import Listener, OneModel
+from trimtab.app.listener import Listener
 from trimtab.app.notifications.sns import SIGNED, SNS_HEADER, Refused, Sns
 from trimtab.core.errors import Invalid, Unavailable
 

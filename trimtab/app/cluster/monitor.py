@@ -12,7 +12,8 @@ from typing import NoReturn
 from trimtab.app.cluster.catalog import Listed
 from trimtab.app.cluster.intakes import lease_of
 from trimtab.app.cluster.jobs import Jobs
-from trimtab.app.cluster.monitors import ModelMonitor, Monitors, OwnImage
+from trimtab.app.cluster.model_monitor import ModelMonitor, OwnImage
+from trimtab.app.cluster.monitors import Monitors
 from trimtab.app.cluster.process import Process, address, run, wait
 from trimtab.app.cluster.resources import PREFIX
 from trimtab.app.cluster.waking import Waking

@@ -61,7 +61,7 @@ def monitor(
     seconds: float = MONITOR_SECONDS,
 ) -> str:
     """Measure for so long; returns what was done, for the log."""
-    from trimtab.app.cluster.monitors import ModelMonitor
+    from trimtab.app.cluster.model_monitor import ModelMonitor
 
     until, looks = time.monotonic() + seconds, 0
     work = ModelMonitor(state, buckets, model, settings.trusted_types, settings.spec_folder)
