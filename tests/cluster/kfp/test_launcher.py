@@ -210,6 +210,7 @@ def test_a_workflow_without_a_run_is_adopted_and_not_made_again(stub, make_kfp):
         "runs": 0,
         "workflows": {request.run_id: 1},
         "posts": {request.run_id: 1},
+        "making": 0,
     }
 
 
@@ -252,7 +253,7 @@ def test_what_kfp_never_takes_is_invalid_at_once_whatever_status_it_answers(stub
     for _ in range(2):  # no mark keeps the mended one waiting
         with pytest.raises(Invalid, match=text):
             launcher_of(kfp).launch(request)
-    assert stub.steer("counts") == {"runs": 0, "workflows": {}, "posts": {}}
+    assert stub.steer("counts") == {"runs": 0, "workflows": {}, "posts": {}, "making": 0}
 
 
 def test_texts_that_are_permanent_are_kfps_own():

@@ -28,6 +28,7 @@ class World:
         self.kube = kube
         self.lock = threading.RLock()
         self.faults: list[Json] = []  # of the next POSTs of runs, in order
+        self.making = 0  # requests to make a run that are on their way
         self.posts: dict[str, int] = {}  # requests to make a run that had an effect or were refused, by run id
         self.access = Access(self)
         self.workflows = Workflows(kube)
@@ -46,6 +47,15 @@ class World:
         A POST of a run, with what a test does to it: `late` (effect at once, answer after `seconds`), `slow` (both
         after), `lost-before`, `lost-after`, `500-before`, `500-after` (the Workflow is made, the run not stored).
         """
+        with self.lock:
+            self.making += 1
+        try:
+            return self._create_run(body, user)
+        finally:
+            with self.lock:
+                self.making -= 1
+
+    def _create_run(self, body: Json, user: str) -> Json:
         fault = self.next_fault()
         kind, seconds = fault.get("kind", ""), float(fault.get("seconds", 0))
         if kind == "lost-before":
@@ -81,7 +91,12 @@ class World:
             self.access.grants = [tuple(each) for each in body["grants"]]
         elif what == "counts":
             with self.lock:
-                return {"runs": len(self.runs.all), "workflows": dict(self.workflows.made), "posts": dict(self.posts)}
+                return {
+                    "runs": len(self.runs.all),
+                    "workflows": dict(self.workflows.made),
+                    "posts": dict(self.posts),
+                    "making": self.making,
+                }
         else:
             return None
         return {}
