@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
-from trimtab.core.errors import Unavailable
+from trimtab.core.errors import Conflict, Unavailable
 from trimtab.core.rollout.values import Phase
 
 Cluster = Any
@@ -139,29 +140,47 @@ def test_an_approval_counts_for_one_pause_and_is_put_back(make_cluster: Callable
     assert cluster.route() == (1, 2, 10)
 
 
-def test_an_approval_whose_taking_back_was_lost_is_not_taken_twice(
-    make_cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def twice(make_cluster: Callable[..., Cluster]) -> Cluster:
+    """A rollout that waits for approval, and will again."""
     cluster = make_cluster(rollout={"strategy": "canary", "steps": [{"pause": {}}, {"pause": {}}, {"setWeight": 10}]})
     cluster.register()
     cluster.look()
     cluster.deploy()
     cluster.look(2)
-    cluster.ask(approved=True, approvedBy="anna")
+    return cluster
+
+
+@pytest.mark.parametrize("error", [Unavailable, Conflict])
+def test_an_approval_whose_taking_back_was_lost_is_not_taken_twice(
+    twice: Cluster, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    twice.ask(approved=True, approvedBy="anna")
 
     def lost(*_: object, **__: object) -> None:
-        raise Unavailable("the answer was lost")
+        raise error("it was not written")
 
     with monkeypatch.context() as broken:
-        broken.setattr(cluster.api, "patch", lost)
-        with pytest.raises(Unavailable):
-            cluster.look()
-    cluster.start()
-    cluster.look(4)
+        broken.setattr(twice.api, "patch", lost)
+        for _ in range(3):
+            with contextlib.suppress(Unavailable):
+                twice.look()
+    twice.start()
+    twice.look(4)
 
-    assert cluster.at().step == 1
-    assert cluster.status()["phase"] == "Paused"
-    assert cluster.object()["spec"]["approved"] is False
+    assert twice.at().step == 1
+    assert twice.status()["phase"] == "Paused"
+    assert twice.object()["spec"]["approved"] is False
+
+
+def test_whoever_approves_again_at_once_approves_the_next_step(twice: Cluster) -> None:
+    for _ in range(2):
+        twice.ask(approved=True, approvedBy="anna")
+        twice.look()
+    twice.look(2)
+
+    assert twice.state.rollouts.asked(1).approved == (0, 1)
+    assert twice.route() == (1, 2, 10)
 
 
 def test_an_approval_that_nothing_waits_for_is_put_back_and_told(cluster: Cluster) -> None:
@@ -243,7 +262,8 @@ def test_counts_alone_are_not_written_at_every_look(cluster: Cluster) -> None:
     cluster.look(2)
     before = len(cluster.api.writes)
     for _ in range(5):
-        cluster.send(2)
+        cluster.send(15)
+    assert "of 20 requests" in cluster.at().reason
 
     statuses = [each for each in cluster.api.writes[before:] if each == ("patch status", "ModelRollout", "flights-v2")]
     assert len(statuses) <= 2
