@@ -14,11 +14,12 @@ import polars as pl
 import pytest
 
 from trimtab.adapters import columns as tables
+from trimtab.adapters import environment
 from trimtab.adapters.joined import Joined, joined, joined_of
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.replay import truth
 from trimtab.adapters.state import State
-from trimtab.core.errors import Unavailable
+from trimtab.core.errors import Invalid, Unavailable
 from trimtab.core.joining import own_rows
 from trimtab.core.logged import features
 from trimtab.core.metrics import METRICS
@@ -375,3 +376,14 @@ def test_whole_numbers_and_fractions_stand_in_one_column(
     log(*lines)
 
     assert joined(state, model, NOW)["heat"].to_list() == heats
+
+
+def test_how_many_rows_are_remembered_is_the_operator_s_choice(
+    state: State, model: ContinuousModel, log: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(*(answer(f"r{n}", age_days=n) for n in range(30)))
+    monkeypatch.setenv("TRIMTAB_KEEP_ROWS", "20")
+    assert joined(state, model, NOW).height == 20
+    monkeypatch.setenv("TRIMTAB_KEEP_ROWS", "many")
+    with pytest.raises(Invalid, match="TRIMTAB_KEEP_ROWS=many"):
+        environment.keep_rows()

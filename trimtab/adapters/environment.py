@@ -168,6 +168,20 @@ def replays(environ: Mapping[str, str] | None = None) -> bool:
     return env.get("TRIMTAB_POLICY_CLOCK") == "stream"
 
 
+def keep_rows(environ: Mapping[str, str] | None = None) -> int:
+    """
+    How many logged rows of a model a process remembers: TRIMTAB_KEEP_ROWS; 0 where that is not set.
+
+    Raises:
+        Invalid: If it is no whole number from 1.
+    """
+    env = os.environ if environ is None else environ
+    given = env.get("TRIMTAB_KEEP_ROWS", "").strip()
+    if given and (not given.isdecimal() or int(given) < 1):
+        raise Invalid(f"found TRIMTAB_KEEP_ROWS={given}; it is a whole number from 1", "leave it out for a million")
+    return int(given or 0)
+
+
 def spec_folder(environ: Mapping[str, str] | None = None) -> str:
     """Where users' own estimator modules lie: TRIMTAB_SPEC_FOLDER, empty for the working directory."""
     env = os.environ if environ is None else environ

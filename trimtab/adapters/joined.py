@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import polars as pl
 
+from trimtab.adapters import environment
 from trimtab.adapters.state import State
 from trimtab.core.joining import LABELS, join, label_table, latest, with_maturity
 from trimtab.core.logged import LOGGED, ROW_KEY, Signatures, prediction_table, target_type
@@ -159,7 +160,7 @@ def joined_of(state: State, model: ContinuousModel) -> Joined:
         tables = _tables.setdefault(state, {})
         if section not in tables:
             tables.clear()
-            tables[section] = Joined(state, model)
+            tables[section] = Joined(state, model, keep_rows=environment.keep_rows() or KEEP_ROWS)
         return tables[section]
 
 

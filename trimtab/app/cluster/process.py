@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 from trimtab.adapters import environment, s3
 from trimtab.adapters.environment import ClusterSettings
@@ -44,15 +45,18 @@ class Process:
         return Catalog(self.api, self.settings.watch_namespaces, lambda: self.buckets)
 
     def states(self) -> Callable[[Key], State]:
-        """Opens the state of a model; the same one each time, since it remembers what it has read."""
-        opened: dict[Key, State] = {}
+        """
+        Opens the state of a model; the same one as long as somebody holds it, since it remembers what it has read.
+        """
+        opened: WeakValueDictionary[Key, State] = WeakValueDictionary()
 
         def state(key: Key) -> State:
-            if key not in opened:
+            made = opened.get(key)
+            if made is None:
                 made = State.open(self.buckets, f"s3://{self.settings.state_bucket}/{key[0]}", key[1])
                 made.ledger.cut = slim
                 opened[key] = made
-            return opened[key]
+            return made
 
         return state
 
