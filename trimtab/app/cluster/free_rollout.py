@@ -302,6 +302,9 @@ class FreeRollouts:
     def _refuse(self, resource: Object, condition: Condition, waits: bool = False) -> float:
         """Say what it lacks; the traffic stays as it is."""
         meta = resource["metadata"]
+        free = self._free.get(meta["uid"])
+        if free is not None:
+            free.leader = free.statuses = None
         before: dict[str, Any] = resource.get("status") or {}
         after = refused(before, meta.get("generation", 0), condition, self._wall(), waits)
         if changed(before, after):

@@ -73,12 +73,19 @@ class RolloutObjects:
                 objects[spec.number] = resource
                 self._asking.take_in(spec, states.get(spec.number), resource)
 
-    def write(self, specs: list[RolloutSpec], states: States) -> None:
-        """Write what is new of each; those that ended long ago are deleted."""
+    def write(self, specs: list[RolloutSpec], states: States, refused: str = "") -> None:
+        """
+        Write what is new of each; those that ended long ago are deleted.
+
+        Args:
+            refused: Why those that go on cannot, for good.
+        """
         objects = self._listed()
         for spec in specs:
             resource = objects.get(spec.number)
-            if resource is not None and not self._statuses.write(spec, states.get(spec.number), resource):
+            at = states.get(spec.number)
+            why = "" if over(at) else refused
+            if resource is not None and not self._statuses.write(spec, at, resource, why):
                 del objects[spec.number]
         ended = sorted(number for number in objects if over(states.get(number)))
         for number in ended[:-KEPT]:
@@ -169,12 +176,14 @@ class Statuses:
         self._names = names
         self._written: dict[int, tuple[dict[str, Any], float]] = {}  # by number: the status, and when
 
-    def write(self, spec: RolloutSpec, at: RolloutState | None, resource: Object) -> bool:
+    def write(self, spec: RolloutSpec, at: RolloutState | None, resource: Object, refused: str = "") -> bool:
         """Whether there still is such an object."""
         meta = resource["metadata"]
         before, written = self._written.get(spec.number, (resource.get("status") or {}, float("-inf")))
         evidence = self._state.uri(self._state.layout.rollout(spec.number, "state"))
         accepted = ACCEPTED if as_begun(spec, resource) else EDITED
+        if refused:
+            accepted = Condition("Accepted", "False", "Refused", refused)
         after = status_of(
             spec, at, before, meta.get("generation", 0), evidence, self._wall(), self._names, accepted=accepted
         )

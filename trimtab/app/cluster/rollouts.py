@@ -31,7 +31,7 @@ from trimtab.app.rollout.replaying import Losses, Replaying
 from trimtab.app.rollout.standing import Standing
 from trimtab.app.rollout.telling import Telling
 from trimtab.app.rollout.watched import RouterAway, Watched
-from trimtab.core.errors import Conflict, TrimtabError
+from trimtab.core.errors import Conflict, Invalid, TrimtabError
 from trimtab.core.ports import Buckets, ServingSeen, TrafficSplit
 from trimtab.core.records import ModelVersion
 from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
@@ -221,8 +221,9 @@ class ModelRollouts:
         going.objects.read(specs, states)
         try:
             goes_on = going.leader.look()
-        except RouterAway:
-            going.objects.write(going.state.rollouts.all(), going.state.rollouts.states())
+        except (RouterAway, Invalid) as error:
+            refused = str(error) if isinstance(error, Invalid) else ""
+            going.objects.write(going.state.rollouts.all(), going.state.rollouts.states(), refused)
             raise
         look = going.leader.last
         assert look is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
-from trimtab.core.errors import Conflict, Unavailable
+from trimtab.core.errors import Conflict, Invalid, Unavailable
 from trimtab.core.rollout.values import Phase
 
 Cluster = Any
@@ -347,3 +347,22 @@ def test_going_back_to_what_there_is_not_is_refused_with_the_reason(cluster: Clu
     assert cluster.champion() == 1
     assert "RollbackRefused" in cluster.events("flights")
     assert cluster.api.get(MODEL, "shop", "flights")["metadata"]["annotations"] == {}
+
+
+def test_traffic_that_cannot_be_steered_at_all_refuses_the_rollout_with_the_reason(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.look(2)
+
+    def refuse() -> None:
+        raise Invalid("no VirtualService routes to it", "run Seldon's operator with Istio")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cluster.traffic, "seen", refuse)
+        with pytest.raises(Invalid):
+            cluster.look()
+    assert cluster.condition("Accepted") == ("False", "Refused")
+
+    cluster.look(2)
+
+    assert cluster.condition("Accepted") == ("True", "Valid")

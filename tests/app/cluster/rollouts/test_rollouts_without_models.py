@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trimtab.adapters.kubernetes.kinds import ROLLOUT, SELDON_DEPLOYMENT
-from trimtab.core.errors import Unavailable
+from trimtab.core.errors import Invalid, Unavailable
 
 Cluster = Any
 CLAIM = "trimtab.dev/rollout"
@@ -191,4 +191,23 @@ def test_a_router_that_does_not_answer_is_an_error_until_it_does(free: Cluster) 
     free.traffic.unreachable = ""
     free.look_free("take-over", 2)
 
+    assert free.status("take-over")["phase"] == "Canary"
+
+
+def test_traffic_that_cannot_be_steered_at_all_refuses_it_until_it_can(
+    free: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free.look_free("take-over", 3)
+
+    def refuse() -> None:
+        raise Invalid("no VirtualService routes to it")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(free.traffic, "seen", refuse)
+        free.look_free("take-over", 2)
+    assert free.condition("Accepted", "take-over") == ("False", "Refused")
+
+    free.look_free("take-over", 2)
+
+    assert free.condition("Accepted", "take-over") == ("True", "Valid")
     assert free.status("take-over")["phase"] == "Canary"
