@@ -38,7 +38,7 @@ class UploadRefused(Refused):
     def __init__(self, status: int, message: str, details: str = "") -> None:
         super().__init__(3, message)
         self.status = status
-        self.body = {"error_message": message, "error_details": details or f"{message}\ngoroutine 1 [running]:"}
+        self.body = {"error_message": message, "error_details": f"{details or message}\ngoroutine 1 [running]:"}
 
 
 class Text(Refused):
