@@ -353,9 +353,11 @@ def test_a_lost_status_is_written_again(cluster: Cluster) -> None:
 def test_a_deleted_model_gives_its_lease_back(cluster: Cluster) -> None:
     key = cluster.apply()
     cluster.accepted(key)
-    cluster.models.gone(key)
-    assert cluster.state(key).lease.who() is None
+    cluster.models.deleted(key)
     assert cluster.models.look(key) is None
+    cluster.models.lead(key)
+    assert cluster.state(key).lease.who() is None
+    assert len(cluster.models) == 0
 
 
 def strip(status: dict[str, Any]) -> dict[str, Any]:

@@ -9,110 +9,109 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import socket
 import sys
-import threading
-from dataclasses import replace
 
-from trimtab.adapters import environment, s3
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.kinds import MODEL, Kind
 from trimtab.app.cluster.election import Election
 from trimtab.app.cluster.launching import launching
 from trimtab.app.cluster.models import Models
-from trimtab.app.cluster.resources import Key
+from trimtab.app.cluster.process import Process, run
+from trimtab.app.cluster.resources import Key, key_of
+from trimtab.app.cluster.rollouts import ModelRollouts
 from trimtab.app.cluster.watching import watch
 from trimtab.app.cluster.working import Work, Workers
-from trimtab.core.errors import TrimtabError
 from trimtab.core.ports import Buckets
 
 LEASE_NAME = "trimtab-controller"
+ORPHANS = Work("orphans", ("", ""))
+ORPHANS_SECONDS = 300.0  # between looks for what was deleted while nobody looked
 log = logging.getLogger("trimtab.controller")
 
 
 class Cluster:
-    """Everything that the leader runs, from the first event to the end of the process."""
+    """Everything that the leader looks at, from the first event to the end of the process."""
 
-    def __init__(self, api: Api, settings: ClusterSettings, buckets: Buckets) -> None:
-        from trimtab.app.cluster.rollouts import ModelRollouts
-
+    def __init__(self, api: Api, settings: ClusterSettings, buckets: Buckets, rollouts: ModelRollouts) -> None:
         self.workers = Workers(self._look)
-        self._rollouts = ModelRollouts(api, settings, buckets)
+        self._rollouts = rollouts
+        self._free: dict[Key, Object] = {}  # rollouts without a model
         self.models = Models(
             api,
             settings,
             buckets,
             launching(settings, buckets, api),
-            self._rollouts,
+            rollouts,
             lambda key: self.workers.add(Work("model", key)),
             lambda key: self.workers.add(Work("serving", key)),
         )
-        self._free: dict[Key, Object] = {}  # rollouts without a model
+
+    def start(self) -> None:
+        self.workers.start()
+        self.workers.add(ORPHANS)
 
     def seen(self, kind: Kind, event: str, resource: Object) -> None:
-        """An event of the watch, or an object of its listing."""
-        meta = resource["metadata"]
+        """An event of the watch, or an object of its listing. Asks nobody: the watch waits for it."""
+        meta, deleted = resource["metadata"], event == "DELETED"
         key = (meta["namespace"], meta["name"])
-        if kind is MODEL:
-            if event == "DELETED":
-                self.workers.forget(Work("model", key))
-                self.models.gone(key)
-                self.workers.add(Work("serving", key))
-            elif self.models.seen(resource):
+        model = (resource.get("spec") or {}).get("model")
+        if kind is MODEL and deleted:
+            self.models.deleted(key)
+            self.workers.add(Work("serving", key))
+        elif kind is MODEL:
+            if self.models.seen(resource):
                 self.workers.add(Work("model", key))
                 self.workers.add(Work("serving", key))
-            return
-        model = (resource.get("spec") or {}).get("model")
-        if model:
+        elif model:
             self.workers.add(Work("serving", (key[0], model)))
         else:
-            if event == "DELETED":
-                resource["metadata"].setdefault("deletionTimestamp", meta.get("creationTimestamp"))
             self._free[key] = resource
-            self.workers.add(Work("rollout", key))
+            self.workers.add(Work("ended" if deleted else "rollout", key))
 
     def _look(self, work: Work) -> float | None:
-        if work.kind == "model":
-            return self.models.look(work.key)
-        if work.kind == "serving":
-            return self.models.lead(work.key)
-        rollout = self._free.get(work.key)
-        if rollout is None:
-            return None
-        pause: float = self._rollouts.lead_free(rollout)
-        if rollout["metadata"].get("deletionTimestamp") and self._free.get(work.key) is rollout and pause <= 0:
-            del self._free[work.key]
-            return None
-        return pause
+        match work.kind:
+            case "model":
+                return self.models.look(work.key)
+            case "serving":
+                return self.models.lead(work.key)
+            case "rollout":
+                rollout = self._free.get(work.key)
+                return self._rollouts.lead_free(rollout) if rollout is not None else None
+            case "ended":
+                return self._end(work.key)
+            case "orphans":
+                for rollout in self._rollouts.orphans():
+                    self._free[key_of(rollout)] = rollout
+                    self.workers.add(Work("ended", key_of(rollout)))
+                return ORPHANS_SECONDS
+
+    def _end(self, key: Key) -> float | None:
+        """A rollout without a model was deleted: what it holds is given back, in as many looks as that takes."""
+        rollout = self._free.get(key)
+        pause = self._rollouts.gone_free(rollout) if rollout is not None else 0.0
+        if pause > 0:
+            return pause
+        if self._free.get(key) is rollout:
+            self._free.pop(key, None)
+        return None
 
 
-def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("kopf", "botocore", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        settings = environment.cluster_settings()
-        settings = replace(settings, pod_name=settings.pod_name or f"{socket.gethostname()}-{os.getpid()}")
-        api, buckets = Api.connect(), s3.connect()
-    except TrimtabError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    identity = f"{settings.pod_name}-{os.getpid()}"
-    election = Election(api, settings.pod_namespace or "default", LEASE_NAME, identity, _lost)
+def lead(process: Process) -> None:
+    """Stand by until this process leads, and lead until it is to end."""
+    settings, stopping = process.settings, process.stopping
+    election = Election(process.api, settings.pod_namespace or "default", LEASE_NAME, process.owner, _lost)
     if not election.win(stopping):
-        return 0
-    log.info("%s leads", identity)
-    cluster = Cluster(api, settings, buckets)
-    cluster.workers.start()
-    watch(settings.watch_namespaces, cluster.seen, stopping)
-    cluster.workers.stop()
-    election.end()
-    return 0
+        return
+    log.info("%s leads", process.owner)
+    rollouts = ModelRollouts(process.api, settings, process.buckets)
+    cluster = Cluster(process.api, settings, process.buckets, rollouts)
+    cluster.start()
+    try:
+        watch(settings.watch_namespaces, cluster.seen, stopping)
+    finally:
+        cluster.workers.stop()
+        election.end()
 
 
 def _lost(why: str) -> None:
@@ -123,4 +122,4 @@ def _lost(why: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(lead))

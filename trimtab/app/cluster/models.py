@@ -48,6 +48,12 @@ class Leads(Protocol):
     def lead(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
         """One look at a model's rollouts; returns in how many seconds the next is due."""
 
+    def gone(self, key: Key) -> None:
+        """The model was deleted."""
+
+    def problems(self, key: Key) -> tuple[str, ...]:
+        """What of its serving does not work just now."""
+
 
 @dataclass
 class Led:
@@ -55,6 +61,7 @@ class Led:
 
     resource: Object
     deciding: Deciding
+    deleted: bool = False
     epoch: int = 0  # of its lease; 0 while another holds it
     renewed: float = 0.0  # monotonic seconds
     marks: Marks = field(default_factory=Marks)
@@ -123,16 +130,10 @@ class Models:
         meta, was = resource["metadata"], before["metadata"]
         return meta.get("generation") != was.get("generation") or annotations_of(resource) != annotations_of(before)
 
-    def gone(self, key: Key) -> None:
-        """There is no such model any more: its lease is given back."""
-        led = self._led.pop(key, None)
-        self._slots.forget(key)
-        self._acceptance.forget(key)
-        if led is not None and led.epoch:
-            try:
-                self._state(key).lease.release(OWNER, led.epoch)
-            except TrimtabError as error:
-                log.info("the lease of %s/%s was not given back: %s", *key, error.message)
+    def deleted(self, key: Key) -> None:
+        """The object is gone: the next look at its rollouts ends them, and takes leave of the model."""
+        if (led := self._led.get(key)) is not None:
+            led.deleted = True
 
     # Looks
 
@@ -144,7 +145,7 @@ class Models:
             TrimtabError: What does not work just now, or for good; the object's status says so too.
         """
         led = self._led.get(key)
-        if led is None:
+        if led is None or led.deleted:
             return None
         try:
             found, pause = self._look(key, led)
@@ -166,6 +167,9 @@ class Models:
     def lead(self, key: Key) -> float | None:
         """One look at a model's rollouts, as `look`."""
         led = self._led.get(key)
+        if led is not None and led.deleted:
+            self._take_leave(key, led)
+            return None
         if led is None or self._rollouts is None:
             return None
         if not led.epoch or led.model is None:
@@ -183,6 +187,17 @@ class Models:
         except TrimtabError as error:
             led.problems["rollouts"] = str(error)
             raise
+
+    def _take_leave(self, key: Key, led: Led) -> None:
+        """The traffic is left with the champion alone, the lease given back."""
+        if self._led.get(key) is led:
+            del self._led[key]
+        self._slots.forget(key)
+        self._acceptance.forget(key)
+        if self._rollouts is not None:
+            self._rollouts.gone(key)
+        if led.epoch:
+            self._state(key).lease.release(OWNER, led.epoch)
 
     def _look(self, key: Key, led: Led) -> tuple[Found, float]:
         resource, arrived = led.resource, annotations_of(led.resource).get(ARRIVED, "")
@@ -264,7 +279,8 @@ class Models:
         meta = led.resource["metadata"]
         before = led.resource.get("status") or {}
         status = led.status
-        problems = (*led.problems.values(), *(status.problems if status else ()))
+        serving = self._rollouts.problems(key_of(led.resource)) if self._rollouts is not None else ()
+        problems = (*led.problems.values(), *serving, *(status.problems if status else ()))
         if found is None:
             after = unreachable(before, problems, datetime.now(UTC))
         else:
@@ -272,9 +288,9 @@ class Models:
         if not changed(before, after):
             return
         try:
-            body = {"status": patch(before, after)}
+            # With the uid, so that another object of the same name is not told what this one was.
+            body = {"metadata": {"uid": meta["uid"]}, "status": patch(before, after)}
             written = self._api.merge(MODEL, meta["namespace"], meta["name"], body, "status", MANAGER)
-        except NotFound:
-            return  # deleted meanwhile
-        if written["metadata"]["uid"] == led.resource["metadata"]["uid"]:
-            led.resource = {**led.resource, "status": written.get("status") or {}}
+        except (NotFound, Conflict):
+            return  # deleted meanwhile, perhaps made anew
+        led.resource = {**led.resource, "status": written.get("status") or {}}

@@ -41,15 +41,24 @@ def watch(namespaces: Sequence[str], seen: Seen, stopping: threading.Event) -> N
         settings.watching.inactivity_timeout = SILENT_SECONDS
         settings.peering.standalone = True
 
-    asyncio.run(
-        kopf.operator(
-            registry=registry,
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=tuple(namespaces),
-            stop_flag=stopping,
-        )
-    )
+    @kopf.on.login(registry=registry)
+    def login(**known: Any) -> kopf.ConnectionInfo | None:
+        # As `Api.connect` finds it; kopf asks again when a token is not taken any more.
+        return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
+
+    async def operate() -> None:
+        try:
+            await kopf.operator(
+                registry=registry,
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=tuple(namespaces),
+                stop_flag=stopping,
+            )
+        finally:
+            stopping.set()  # a thread waits for it, and would keep the process where kopf gave up
+
+    asyncio.run(operate())
 
 
 def _subscribe(registry: Any, kind: Kind, seen: Seen) -> None:

@@ -18,9 +18,14 @@ log = logging.getLogger("trimtab.work")
 
 
 class Work(NamedTuple):
-    """What is to be looked at: a model, what serves it and its rollouts, or a rollout without a model."""
+    """
+    What is to be looked at.
 
-    kind: Literal["model", "serving", "rollout"]
+    A model; what serves it, with its rollouts; a rollout without a model, or one that was deleted; and whether such
+    ones were deleted while nobody looked.
+    """
+
+    kind: Literal["model", "serving", "rollout", "ended", "orphans"]
     key: Key
 
 
