@@ -232,9 +232,12 @@ def test_archived_runs_are_listed_and_retry_is_for_failed_ones(stub):
 # Lists
 
 
+NAMES = ("run-1", "run_2", "a+b", "a%b", "trail ")
+
+
 @pytest.fixture
 def named(stub):
-    for name in ("run-1", "run_2", "a+b", "a%b", "trail "):
+    for name in NAMES:
         make_run(stub, display_name=name, run_id=str(uuid.uuid4()))
     return stub
 
@@ -254,9 +257,9 @@ def quoted(text: str) -> str:
         ({"operation": 8, "key": "name", "string_values": {"values": ["run-1", "a+b"]}}, {"run-1", "a+b"}),
         ({"operation": "EQUALS", "key": "name", "string_value": "a%b"}, {"a%b"}),
         ({"operation": 2, "key": "storage_state", "string_value": "AVAILABLE"}, set()),
-        ({"operation": "GREATER_THAN", "key": "created_at", "timestamp_value": NEVER}, {"run-1", "run_2", "a+b", "a%b", "trail "}),
+        ({"operation": "GREATER_THAN", "key": "created_at", "timestamp_value": NEVER}, set(NAMES)),
     ],
-)  # fmt: skip
+)
 def test_filters_find_what_the_database_would(named, predicate, expected):
     status, found = named("GET", "/runs", filter=quoted(query(**predicate)))
     assert (status, names(found)) == (200, expected)
@@ -325,8 +328,8 @@ BEARER = {"authorization": "Bearer good"}
 @pytest.fixture
 def shared(start_stub):
     stub = start_stub("--multi-user")
-    stub.steer("tokens", tokens={"good": {"user": "ann", "audiences": ["pipelines.kubeflow.org"]},
-                                 "other": {"user": "ann", "audiences": ["https://kubernetes.default.svc"]}})  # fmt: skip
+    tokens = {"good": "pipelines.kubeflow.org", "other": "https://kubernetes.default.svc"}
+    stub.steer("tokens", tokens={name: {"user": "ann", "audiences": [each]} for name, each in tokens.items()})
     stub.steer("grants", grants=[["ann", "team-a", "*", "*"]])
     return stub
 

@@ -22,10 +22,10 @@ def test_an_upload_makes_a_pipeline_and_its_first_version(stub):
     _, versions = stub("GET", f"/pipelines/{pipeline['pipeline_id']}/versions")
     assert [(each["name"], each["pipeline_spec"]) for each in versions["pipeline_versions"]] == [("tiny", SPEC)]
     assert stub("GET", "/pipelines/names/tiny")[1]["pipeline_id"] == pipeline["pipeline_id"]
-    _, run = stub(
-        "POST", "/runs", {"display_name": "r", "pipeline_version_reference": {"pipeline_id": pipeline["pipeline_id"]}}
-    )
-    assert run["pipeline_version_reference"]["pipeline_version_id"] == versions["pipeline_versions"][0]["pipeline_version_id"]  # fmt: skip
+    reference = {"pipeline_id": pipeline["pipeline_id"]}
+    _, run = stub("POST", "/runs", {"display_name": "r", "pipeline_version_reference": reference})
+    newest = versions["pipeline_versions"][0]["pipeline_version_id"]
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == newest
 
 
 def test_uploads_refuse_in_their_own_shape(stub):
@@ -105,7 +105,7 @@ def test_schedules_that_are_refused(stub, change, text):
 @pytest.mark.parametrize(
     ("cron", "expected"),
     [
-        ("0 9 * * *", "18:09:00"),  # five fields: the first is the second, so this is hourly
+        ("0 9 * * *", "17:09:00"),  # five fields: the first is the second, so this is hourly
         ("0 0 9 * * *", "09:00:00"),
         ("@every 1h", "18:08:30"),
         ("@daily", "00:00:00"),
