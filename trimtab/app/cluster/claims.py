@@ -93,6 +93,10 @@ class Claims:
         if names[CHAMPION] not in there:
             said = ", ".join(map(str, there)) or "none"
             raise Refusal("NoChampion", f"{where} has no predictor {names[CHAMPION]}; it has {said}", waits=True)
+        others = [str(name) for name in there if name not in names.values()]
+        if others:
+            said = f"{where} has {', '.join(others)} beside {names[CHAMPION]}; a rollout shares traffic between two"
+            raise Refusal("OtherPredictors", said, waits=True)
         self._write(claim, found, str(claim))
 
     def release(self, claim: Claim) -> None:

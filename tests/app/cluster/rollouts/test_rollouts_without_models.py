@@ -175,6 +175,14 @@ def test_a_deployment_without_that_champion_says_which_there_are(free: Cluster) 
     assert free.status("take-over")["reason"] == "SeldonDeployment web has no predictor blue; it has red"
 
 
+def test_a_third_predictor_is_nobodys_to_remove(free: Cluster) -> None:
+    spec = {"predictors": [{"name": "blue"}, {"name": "red"}]}
+    free.api.merge(SELDON_DEPLOYMENT, "shop", "web", {"spec": spec})
+    free.look_free("take-over")
+    assert free.condition("Accepted", "take-over") == ("False", "OtherPredictors")
+    assert claim(free) is None
+
+
 def test_a_models_deployment_is_left_to_its_model(free: Cluster) -> None:
     free.api.merge(SELDON_DEPLOYMENT, "shop", "web", {"metadata": {"labels": {"trimtab.dev/model": "flights"}}})
     free.look_free("take-over")
