@@ -11,7 +11,7 @@ import pytest
 
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.state import State
-from trimtab.adapters.stored_losses import LossWriter, NewLosses, losses_key, read_losses
+from trimtab.adapters.stored_losses import AGAIN_SECONDS, LossWriter, NewLosses, losses_key, read_losses
 from trimtab.core.errors import Conflict, Invalid
 from trimtab.core.rollout.evidence import LiveLosses, LossPairs
 
@@ -84,8 +84,9 @@ def test_of_two_writers_the_slower_one_is_told_and_then_goes_on_from_what_stands
     assert len(found.challenger) == 12
 
 
-def test_each_state_of_the_losses_is_given_once(state: State) -> None:
-    writer, news = LossWriter(state), NewLosses(state)
+def test_each_state_of_the_losses_is_given_once_and_again_after_a_while(state: State) -> None:
+    now = [100.0]
+    writer, news = LossWriter(state), NewLosses(state, lambda: now[0])
     assert news.of(1) is None
     writer.write(1, pairs(10))
     assert news.of(1) is not None
@@ -94,6 +95,9 @@ def test_each_state_of_the_losses_is_given_once(state: State) -> None:
     found = news.of(1)
     assert found is not None
     assert len(found.challenger) == 20
+    now[0] += AGAIN_SECONDS
+    assert news.of(1) is not None
+    assert news.of(1) is None
     news.forget()
     assert news.of(1) is not None
 

@@ -8,9 +8,10 @@ a hundred thousand pairs as JSON would be megabytes.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trimtab.core.ports import Stored
 
 Losses = LossPairs | LiveLosses
+AGAIN_SECONDS = 30.0  # after which what stands there is given once more
 COUNTS = ("mature", "waiting", "left_out")
 
 
@@ -46,15 +48,23 @@ def read_losses(state: State, rollout: int) -> Losses | None:
 
 
 class NewLosses:
-    """The losses of rollouts as they come: each state of them is given once. Belongs to one thread."""
+    """
+    The losses of rollouts as they come: each state of them is given once, and again after a while.
 
-    def __init__(self, state: State) -> None:
+    Who acted upon them may have failed to keep what he made of them. Belongs to one thread.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, state: State, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = state
-        self._read: dict[int, str] = {}  # by rollout, the etag that was given
+        self._clock = clock
+        self._read: dict[int, tuple[str, float]] = {}  # by rollout, the etag that was given, and when
 
     def of(self, rollout: int) -> Losses | None:
         """
-        What stands there now; None where there is nothing, or nothing since the last call.
+        What stands there now; None where there is nothing, or nothing that was not given a moment ago.
 
         An unchanged object costs one HEAD.
 
@@ -63,13 +73,14 @@ class NewLosses:
         """
         key = losses_key(self._state, rollout)
         info = self._state.bucket.head(key)
-        if info is None or info.etag == self._read.get(rollout):
+        given, at = self._read.get(rollout, ("", 0.0))
+        if info is None or (info.etag == given and self._clock() < at + AGAIN_SECONDS):
             return None
         stored = self._state.bucket.find(key)
         if stored is None:
             return None
         found = parse(stored.body, key)
-        self._read[rollout] = stored.etag
+        self._read[rollout] = (stored.etag, self._clock())
         return found
 
     def forget(self) -> None:
