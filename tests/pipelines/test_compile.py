@@ -194,3 +194,23 @@ def test_a_parameter_that_the_pipeline_does_not_have_is_refused(package, pipelin
     with pytest.raises(kfp_server_api.ApiException, match="not required by pipeline: rows"):
         client.create_run_from_pipeline_package(str(package.path), arguments={**ARGUMENTS, "rows": 5})
     assert pipelines_api.runs == {}
+
+
+def test_a_secret_reaches_every_step_and_changes_the_versions_name(tmp_path):
+    plain = compile_package(PIPELINE, tmp_path / "plain.yaml", namespace="team-a").path
+    file = compile_package(PIPELINE, tmp_path / "m.yaml", namespace="team-a", secret="trimtab-s3").path
+    versions = [list(YAML(typ="safe").load_all(each))[1] for each in (plain, file)]
+    assert versions[0]["metadata"]["name"] != versions[1]["metadata"]["name"]
+    assert "platformSpec" not in versions[0]["spec"]
+    executors = versions[1]["spec"]["platformSpec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert set(executors) == {f"exec-{name}" for name in STEPS}
+    assert executors["exec-train"]["secretAsEnv"][0]["secretName"] == "trimtab-s3"
+
+
+def test_the_command_writes_objects_for_kubectl_and_notes_a_tag_that_may_move(tmp_path):
+    path = tmp_path / "p.yaml"
+    shown = CliRunner().invoke(cli, ["compile", "--kubernetes", "-n", "shop", "-o", str(path)]).output
+    assert "note        a tag may move" in shown
+    assert [each["metadata"]["namespace"] for each in YAML(typ="safe").load_all(path)] == ["shop", "shop"]
+    fixed = ["--image", f"example.org/mine@sha256:{'1' * 64}"]
+    assert "note" not in CliRunner().invoke(cli, ["compile", "--kubernetes", *fixed, "-o", str(path)]).output

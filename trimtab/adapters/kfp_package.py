@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trimtab.adapters.kfp_spec import furnished, manifests, read_package
 from trimtab.core.errors import Invalid, TrimtabError
-from trimtab.core.records import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,9 @@ def load_pipeline(setting: str) -> Callable[..., Any]:
     return function
 
 
-def compile_package(pipeline: str, path: Path, namespace: str | None = None, image: str = "") -> Package:
+def compile_package(
+    pipeline: str, path: Path, namespace: str | None = None, image: str = "", secret: str = ""
+) -> Package:
     """
     Write the package; equal sources, versions and image give equal bytes.
 
@@ -65,12 +67,13 @@ def compile_package(pipeline: str, path: Path, namespace: str | None = None, ima
         namespace: When given, write `Pipeline` and `PipelineVersion` objects for this namespace instead. The version
             is named by its content, because a PipelineVersion's spec cannot change.
         image: What the steps run in; without it TRIMTAB_IMAGE, or the image that the release names.
+        secret: Its keys become variables of the steps in Kubernetes; none where the service account opens the store.
 
     Raises:
         Invalid: If the pipeline cannot be imported or compiled, or the file cannot be written.
     """
     command = [sys.executable, "-m", "trimtab.adapters.kfp_package", pipeline, str(path)]
-    command += [] if namespace is None else [namespace]
+    command += [namespace or "", secret]
     env = {**os.environ, "TRIMTAB_IMAGE": image} if image else None
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
@@ -80,7 +83,7 @@ def compile_package(pipeline: str, path: Path, namespace: str | None = None, ima
     return Package(path=path, **{**answer, "steps": tuple(answer["steps"])})
 
 
-def write(setting: str, path: Path, namespace: str | None) -> dict[str, Any]:
+def write(setting: str, path: Path, namespace: str, secret: str) -> dict[str, Any]:
     """Compile in this process; returns what `Package` holds beside the path."""
     pipeline = load_pipeline(setting)
     from google.protobuf import json_format
@@ -92,20 +95,10 @@ def write(setting: str, path: Path, namespace: str | None) -> dict[str, Any]:
         )
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
     try:
-        name: str = spec["pipelineInfo"]["name"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        if namespace is None:
-            compiler.Compiler().compile(pipeline, str(path))
-        else:
-            options = compiler.KubernetesManifestOptions(
-                pipeline_name=name,
-                pipeline_version_name=f"{name}-{digest(spec)[:12]}",
-                namespace=namespace,
-                include_pipeline_manifest=True,
-            )
-            compiler.Compiler().compile(
-                pipeline, str(path), kubernetes_manifest_format=True, kubernetes_manifest_options=options
-            )
+        compiler.Compiler().compile(pipeline, str(path))
+        if namespace or secret:
+            _rewrite(path, namespace, secret)
     except OSError as error:
         raise Invalid(
             f"could not write {path}: {error.strerror}", "name a file in a folder that you may write"
@@ -113,10 +106,19 @@ def write(setting: str, path: Path, namespace: str | None) -> dict[str, Any]:
     inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     return {
         "digest": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "name": name,
+        "name": spec["pipelineInfo"]["name"],
         "image": inputs.get("image", {}).get("defaultValue", ""),
         "steps": list(_steps(spec["root"], spec["components"])),
     }
+
+
+def _rewrite(path: Path, namespace: str, secret: str) -> None:
+    """The compiled package with its Secret, or as objects for kubectl."""
+    import yaml
+
+    pipeline = furnished(read_package(path), secret)
+    documents = list(manifests(pipeline, namespace)) if namespace else [pipeline.spec, pipeline.platform]
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=False, width=120))
 
 
 def _steps(component: dict[str, Any], components: dict[str, Any]) -> Iterator[str]:
@@ -134,9 +136,9 @@ def _steps(component: dict[str, Any], components: dict[str, Any]) -> Iterator[st
 def main(arguments: list[str]) -> None:
     """The child: the answer as one line of JSON, or the error on standard error."""
     warnings.filterwarnings("ignore")  # kfp's own deprecations
-    setting, path, *namespace = arguments
+    setting, path, namespace, secret = arguments
     try:
-        print(json.dumps(write(setting, Path(path), namespace[0] if namespace else None)))
+        print(json.dumps(write(setting, Path(path), namespace, secret)))
     except TrimtabError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

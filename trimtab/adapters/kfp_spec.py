@@ -11,10 +11,12 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from trimtab.core.errors import Invalid
+from trimtab.core.records import canonical
 
 SCHEMA_VERSION = "2.1.0"  # the only one that KFP's API server takes
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
@@ -105,6 +107,28 @@ def furnished(
         for name in executors:
             settings.setdefault(name, {})["secretAsEnv"] = [_secret(secret)]
     return CompiledPipeline(spec, platform)
+
+
+def manifests(pipeline: CompiledPipeline, namespace: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    The `Pipeline` and its `PipelineVersion` for kubectl.
+
+    A version's spec never changes once it is applied, so its name holds the digest of all that is in it.
+    """
+    name, spec = pipeline.name, pipeline.spec
+    version = f"{name}-{sha256(canonical(pipeline.body())).hexdigest()[:12]}"
+    description = spec["pipelineInfo"].get("description", "")
+
+    def thing(kind: str, own: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        meta = {"name": own, "namespace": namespace}
+        wanted = {"displayName": own, **({"description": description} if description else {}), **wanted}
+        return {"apiVersion": "pipelines.kubeflow.org/v2beta1", "kind": kind, "metadata": meta, "spec": wanted}
+
+    platform = {"platformSpec": pipeline.platform} if pipeline.platform else {}
+    return (
+        thing("Pipeline", name, {}),
+        thing("PipelineVersion", version, {"pipelineName": name, "pipelineSpec": spec, **platform}),
+    )
 
 
 def _secret(name: str) -> dict[str, Any]:

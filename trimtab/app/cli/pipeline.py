@@ -28,14 +28,16 @@ kfp.Client(host="http://localhost:8080").create_run_from_pipeline_package("{path
     help="The YAML file to write.",
 )
 @click.option("--image", default="", help="What the steps run in. Default: TRIMTAB_IMAGE, or the release's image.")
-@click.option("--manifests", is_flag=True, help="Write Pipeline and PipelineVersion objects for kubectl instead.")
-@click.option("-n", "--namespace", default="kubeflow", show_default=True, help="Of the manifests.")
+@click.option("--kubernetes", is_flag=True, help="Write Pipeline and PipelineVersion objects for kubectl instead.")
+@click.option("-n", "--namespace", default="kubeflow", show_default=True, help="Of those objects.")
+@click.option("--secret", default="", help="A Secret in the runs' namespace with the store's AWS_… variables as keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print path, digest and steps as JSON.")
-def compile_package(output: Path, image: str, manifests: bool, namespace: str, as_json: bool) -> None:
+def compile_package(output: Path, image: str, kubernetes: bool, namespace: str, secret: str, as_json: bool) -> None:
     """Write the Kubeflow pipeline package."""
     from trimtab.adapters import kfp_package
 
-    package = kfp_package.compile_package(environment.pipeline(), output, namespace if manifests else None, image)
+    place = namespace if kubernetes else None
+    package = kfp_package.compile_package(environment.pipeline(), output, place, image, secret)
     if as_json:
         print_json(asdict(package))
         return
@@ -43,7 +45,9 @@ def compile_package(output: Path, image: str, manifests: bool, namespace: str, a
     click.echo(f"digest      {package.digest}")
     click.echo(f"steps       {', '.join(package.steps)}")
     click.echo(f"image       {package.image}")
-    if manifests:
+    if kubernetes:
+        if "@sha256:" not in package.image:
+            click.echo("note        a tag may move: with --image NAME@sha256:… the version says what its steps run in")
         click.echo(f"apply it:\nkubectl apply -f {package.path}")
     else:
         click.echo(SUBMIT.format(path=package.path))
