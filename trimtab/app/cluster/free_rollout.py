@@ -147,7 +147,11 @@ class FreeRollouts:
         meta = resource["metadata"]
         free = self._free.get(meta["uid"]) or self._open(resource)
         free.resource = resource
-        spec = free.state.rollouts.find(NUMBER) or self._begin(free, request_of(resource))
+        spec = free.state.rollouts.find(NUMBER)
+        if spec is None:
+            request = request_of(resource)
+            self._split(resource)  # refused before anything is touched, where nothing can be measured
+            spec = self._begin(free, request)
         self._hold(free)
         leader, statuses = self._leading(free, spec)
         at = free.state.rollouts.state(NUMBER)

@@ -162,6 +162,18 @@ def test_what_cannot_be_led_says_why_and_touches_nothing(free: Cluster, spec: di
     assert claim(free) is None
 
 
+def test_what_cannot_be_measured_is_refused_before_anything_is_touched(
+    free: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(rollout: object) -> None:
+        raise Invalid("found no TRIMTAB_PROMETHEUS_URL")
+
+    monkeypatch.setattr(free.rollouts._free, "_split", refuse)
+    free.look_free("take-over")
+    assert free.condition("Accepted", "take-over") == ("False", "Refused")
+    assert claim(free) is None
+
+
 def test_a_missing_deployment_is_waited_for(free: Cluster) -> None:
     free.api.delete(SELDON_DEPLOYMENT, "shop", "web")
     free.look_free("take-over")
