@@ -31,12 +31,16 @@ class Pipelines:
     def all(self) -> list[Json]:
         if not self._world.store_kubernetes:
             return list(self._pipelines.values())
-        return [of_object(each) for each in self._world.kube.objects("pipelines")]
+        return [of_object(each) for each in self._world.kube.objects("pipelines", self._place())]
 
     def versions(self) -> list[Json]:
         if not self._world.store_kubernetes:
             return list(self._versions.values())
-        return [version_of_object(each) for each in self._world.kube.objects("pipelineversions")]
+        return [version_of_object(each) for each in self._world.kube.objects("pipelineversions", self._place())]
+
+    def _place(self) -> str:
+        """Where objects are looked for: with one user the server's own namespace alone."""
+        return "" if self._world.multi_user else self._world.namespace
 
     def held(self, pipeline_id: str) -> Json:
         for each in self.all():
