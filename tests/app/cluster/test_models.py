@@ -381,3 +381,18 @@ def conclude(cluster: Cluster, key: tuple[str, str]) -> None:
     )
     for run_id in cluster.launcher.runs:
         cluster.launcher.runs[run_id] = RunStatus(run_id, RunPhase.SUCCEEDED)
+
+
+def test_a_launcher_that_does_not_answer_is_said(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> None:
+        raise Unavailable("KFP does not answer")
+
+    monkeypatch.setattr(cluster.launcher, "look_up", away)
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.models.look(key)
+    cluster.check(key)
+    with pytest.raises(Unavailable):
+        cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[0] == "True"
+    assert cluster.condition(key, "Working") == ("False", "Problem", "KFP does not answer")

@@ -67,6 +67,7 @@ class Led:
     marks: Marks = field(default_factory=Marks)
     arrived: str | None = None  # the annotation's value, as it was looked at
     looked: float = float("-inf")  # monotonic seconds: at everything
+    found: Found | None = None  # what the spec came to at this look; None where that cannot be known
     text: str = ""  # of the spec that was looked at
     model: ContinuousModel | None = None  # the last spec that was accepted
     status: Status | None = None
@@ -147,8 +148,9 @@ class Models:
         led = self._led.get(key)
         if led is None or led.deleted:
             return None
+        led.found = None
         try:
-            found, pause = self._look(key, led)
+            pause = self._look(key, led)
             led.problems.pop("loop", None)
         except Fenced as fenced:
             led.epoch = 0
@@ -159,9 +161,9 @@ class Models:
         except TrimtabError as error:
             led.problems["loop"] = str(error)
             self._slots.excuse(key)
-            self._say(led, None)
+            self._say(led)
             raise
-        self._say(led, found)
+        self._say(led)
         return pause
 
     def lead(self, key: Key) -> float | None:
@@ -199,27 +201,27 @@ class Models:
         if led.epoch:
             self._state(key).lease.release(OWNER, led.epoch)
 
-    def _look(self, key: Key, led: Led) -> tuple[Found, float]:
+    def _look(self, key: Key, led: Led) -> float:
         resource, arrived = led.resource, annotations_of(led.resource).get(ARRIVED, "")
         state = self._state(key)
-        found = self._acceptance.look(resource, state)
+        found = led.found = self._acceptance.look(resource, state)
         if not self._hold(led, state):
             self._slots.free(key)
-            return found, STAND_BY_SECONDS
+            return STAND_BY_SECONDS
         if found.passed is None or found.model is None:
             if led.model is None and (last := self._acceptance.last(state)) is not None:
                 led.model = last
                 self._wake(key)
             if not led.open:
                 self._slots.free(key)
-            return found, found.again_seconds or WHOLE_SECONDS
+            return found.again_seconds or WHOLE_SECONDS
         now = marks(state, led.marks)
         going_on = led.run is not None and led.run.goes_on(state)
         news = (now, arrived, found.text) != (led.marks, led.arrived, led.text) or going_on != led.open
         if news or self._is_due(led):
             self._decide(key, led, found)
             led.marks, led.arrived, led.text, led.looked = now, arrived, found.text, self._clock()
-        return found, min(self._pause(led), found.again_seconds or WHOLE_SECONDS)
+        return min(self._pause(led), found.again_seconds or WHOLE_SECONDS)
 
     def _has_place(self, key: Key) -> None:
         """A run of its namespace has ended, and it waited for that."""
@@ -274,11 +276,11 @@ class Models:
 
     # Saying
 
-    def _say(self, led: Led, found: Found | None) -> None:
+    def _say(self, led: Led) -> None:
         """Write the status, where it says something else than the object does."""
         meta = led.resource["metadata"]
         before = led.resource.get("status") or {}
-        status = led.status
+        status, found = led.status, led.found
         serving = self._rollouts.problems(key_of(led.resource)) if self._rollouts is not None else ()
         problems = (*led.problems.values(), *serving, *(status.problems if status else ()))
         if found is None:

@@ -79,7 +79,7 @@ def _working(problems: list[str]) -> Condition:
 def _conditions(accepted: Condition, status: Status | None, problems: list[str]) -> list[Condition]:
     if status is None:
         if accepted.status == "True":
-            return []
+            return [_working(problems)]
         return [Condition("Training", "False", accepted.reason, "nothing runs before the spec is accepted")]
     champion, running, held = status.serving, status.running, status.held
     ready = Condition("Ready", "False", "NoChampion", "no version is champion yet")

@@ -7,6 +7,7 @@ Only `on.event`: no finalizers, no progress in annotations, nothing that kopf wo
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ def watch(namespaces: Sequence[str], seen: Seen, stopping: threading.Event) -> N
     """
     import kopf
 
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of each event at INFO
     registry = kopf.OperatorRegistry()
     for kind in (MODEL, ROLLOUT):
         _subscribe(registry, kind, seen)
