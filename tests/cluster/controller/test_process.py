@@ -1,0 +1,253 @@
+"""The controller's own process against a real API server: apply, check, decision, and what is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trimtab.adapters import s3
+from trimtab.adapters.kubernetes.conditions import find
+from trimtab.adapters.kubernetes.kinds import JOB, LEASE, MODEL, POD, Kind
+from trimtab.adapters.state import State
+from trimtab.app.cluster.resources import ARRIVED
+from trimtab.app.embedded.store import Store
+from trimtab.core.records import IntakeOutcome, LedgerEntry, Partition, entry_id
+from trimtab.core.spec.document import read
+
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+PASSED = json.dumps({"ok": True, "code": "", "sklearn": "1.9.1"})
+SPEC = """
+apiVersion: trimtab.dev/v1alpha1
+kind: ContinuousModel
+metadata: {name: bikes}
+spec:
+  data:
+    source: s3://landing/FOLDER/
+    format: csv
+    timestamp: ts
+    target: count
+    schema:
+      heat:  {type: float, min: -30, max: 50, nullable: false}
+      count: {type: float, min: 0}
+  triggers:
+    upload: {minNewRows: 10, settle: 0s}
+  window: {strategy: all, minRows: 5}
+  training: {estimator: "sklearn.linear_model:LinearRegression"}
+  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store(tmp_path_factory.mktemp("store"), buckets=("state", "landing")) as started:
+        yield started
+
+
+@pytest.fixture
+def buckets(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    for name, value in {**store.environment, "TRIMTAB_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    return s3.connect()
+
+
+class Controllers:
+    """Controller processes of one namespace."""
+
+    def __init__(self, cluster: Any, namespace: str, folder: Path) -> None:
+        self._cluster, self._namespace, self._folder = cluster, namespace, folder
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        name = f"controller-{len(self.running)}"
+        env = os.environ | {
+            "KUBECONFIG": str(self._cluster.kubeconfig),
+            "TRIMTAB_STATE_BUCKET": "state",
+            "TRIMTAB_WATCH_NAMESPACES": self._namespace,
+            "TRIMTAB_PIPELINE_IMAGE": "trimtab/pipeline:test",
+            "TRIMTAB_KFP_URL": "http://127.0.0.1:9",  # a decision is made although its run cannot be sent
+            "POD_NAME": name,
+            "POD_NAMESPACE": self._namespace,
+        }
+        with (self._folder / f"{name}.log").open("wb") as log:
+            command = [sys.executable, "-m", "trimtab.app.cluster.controller"]
+            process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+        self.running.append(process)
+        return process
+
+    def leader(self) -> str:
+        lease = self._cluster.api.find(LEASE, self._namespace, "trimtab-controller")
+        return str(lease["spec"].get("holderIdentity") or "") if lease else ""
+
+    def logs(self) -> str:
+        return "\n".join(file.read_text(errors="replace") for file in sorted(self._folder.glob("controller-*.log")))
+
+    def stop(self) -> None:
+        for process in self.running:
+            process.terminate()
+        for process in self.running:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def controllers(cluster: Any, namespace: str, buckets: Any, tmp_path: Path) -> Iterator[Controllers]:
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trimtab-model"}}
+    cluster.api.create(SERVICE_ACCOUNT, body, namespace)
+    found = Controllers(cluster, namespace, tmp_path)
+    yield found
+    found.stop()
+
+
+def until(look: Callable[[], Any], controllers: Controllers, seconds: float = 90.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, controllers.logs()[-3000:]
+        time.sleep(0.05)
+    return found
+
+
+def apply(cluster: Any, namespace: str, text: str = SPEC) -> None:
+    written = read(text.replace("FOLDER", namespace), "model.yaml").value
+    done = cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(written))
+    assert done.returncode == 0, done.stderr
+
+
+def condition(cluster: Any, namespace: str, type: str) -> tuple[str, str]:
+    status = cluster.api.get(MODEL, namespace, "bikes").get("status") or {}
+    found = find(status.get("conditions") or (), type)
+    return (found["status"], found["reason"]) if found else ("", "")
+
+
+def check_ends(cluster: Any, namespace: str, controllers: Controllers, message: str = PASSED) -> None:
+    """The pod that the Job's controller made ends with this message, as a kubelet would say."""
+    pod = until(lambda: next(iter(cluster.api.list(POD, namespace)[0]), None), controllers)
+    ended = {"exitCode": 0, "message": message, "reason": "Completed"}
+    container = {
+        "name": "check",
+        "image": "trimtab/pipeline:test",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": ended},
+    }
+    status = {"status": {"phase": "Succeeded", "containerStatuses": [container]}}
+    cluster.api.merge(POD, namespace, pod["metadata"]["name"], status, "status")
+
+
+def arrive(cluster: Any, buckets: Any, namespace: str) -> State:
+    """An upload that the listener took in, and told of."""
+    state, key = State.open(buckets, f"s3://state/{namespace}", "bikes"), f"{namespace}/{uuid.uuid4().hex}.csv"
+    buckets.bucket("landing").put(key, b"ts,heat,count\n")
+    info, now = buckets.bucket("landing").head(key), datetime.now(UTC)
+    id = entry_id(namespace, "bikes", "landing", key, info.etag)
+    entry = LedgerEntry(
+        id=id, bucket="landing", key=key, etag=info.etag, size=14, modified=now, via="webhook", recorded_at=now
+    )
+    state.ledger.see(entry)
+    part = Partition(id=uuid.uuid4().hex, rows=12, labelled=12, quarantined=0, first=now, last=now)
+    state.ledger.conclude(
+        IntakeOutcome(entry=id, state="ingested", sha256=id, partition=part, decided_at=now, recorded_at=now)
+    )
+    note = {"metadata": {"annotations": {ARRIVED: now.isoformat()}}}
+    cluster.api.merge(MODEL, namespace, "bikes", note)
+    return state
+
+
+def test_from_apply_to_a_decision_with_nothing_run_before_the_check(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    apply(cluster, namespace)
+    state = arrive(cluster, buckets, namespace)
+    controllers.start()
+    until(lambda: condition(cluster, namespace, "Accepted") == ("Unknown", "Checking"), controllers)
+    assert state.decisions.all() == []
+    check_ends(cluster, namespace, controllers)
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+    until(state.decisions.all, controllers)
+    until(lambda: condition(cluster, namespace, "Working") == ("False", "Problem"), controllers)  # no KFP is there
+    assert "KFP" in cluster.api.get(MODEL, namespace, "bikes")["status"]["problems"][0]
+
+
+def test_a_refused_estimator_shows_in_kubectl_and_starts_nothing(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    apply(cluster, namespace)
+    state = arrive(cluster, buckets, namespace)
+    controllers.start()
+    sentence = "spec.training.parameters.depth: LinearRegression has no such parameter"
+    check_ends(cluster, namespace, controllers, json.dumps({"ok": False, "message": sentence}))
+    until(lambda: condition(cluster, namespace, "Accepted") == ("False", "Refused"), controllers)
+    shown = cluster.kubectl("get", "continuousmodel", "bikes", "-n", namespace, "-o", "yaml").stdout
+    assert sentence in shown
+    assert state.decisions.all() == []
+
+
+def test_a_killed_leader_is_followed_by_the_one_that_stands_by(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    apply(cluster, namespace)
+    first = controllers.start()
+    check_ends(cluster, namespace, controllers)
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+    state = State.open(buckets, f"s3://state/{namespace}", "bikes")
+    epoch = until(state.lease.who, controllers).epoch
+    controllers.start()
+    first.kill()
+    first.wait()
+    until(lambda: controllers.leader().startswith("controller-1"), controllers)
+    until(lambda: (held := state.lease.who()) and held.epoch > epoch, controllers)
+    arrive(cluster, buckets, namespace)
+    until(state.decisions.all, controllers)
+    assert len(cluster.api.list(JOB, namespace)[0]) == 1  # nothing was checked again
+
+
+def test_an_api_server_that_comes_back_is_watched_again(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    if cluster.plane is None:
+        pytest.skip("the cluster is somebody else's: its API server is left alone")
+    apply(cluster, namespace)
+    process = controllers.start()
+    check_ends(cluster, namespace, controllers)
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+    cluster.restart_api_server()
+    state = arrive(cluster, buckets, namespace)
+    until(state.decisions.all, controllers)
+    assert process.poll() is None
+
+
+def test_a_deleted_model_is_left_and_a_new_one_of_its_name_is_led(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    apply(cluster, namespace)
+    controllers.start()
+    check_ends(cluster, namespace, controllers)
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+    cluster.api.delete(MODEL, namespace, "bikes")
+    state = State.open(buckets, f"s3://state/{namespace}", "bikes")
+    until(lambda: state.lease.who() is None, controllers)
+    apply(cluster, namespace)
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+
+
+def test_a_clean_end_gives_the_lease_back_at_once(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    process = controllers.start()
+    until(lambda: controllers.leader().startswith("controller-0"), controllers)
+    process.terminate()
+    assert process.wait(60) == 0, controllers.logs()
+    assert controllers.leader() == ""
