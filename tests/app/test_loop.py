@@ -144,11 +144,22 @@ def test_a_loop_whose_lease_was_taken_stops_acting(
     monkeypatch.setattr("trimtab.app.tenure.LEASE_SECONDS", 0.3)
     said: list[str] = []
     make_loop(memory, hand, owner="slow", tell=said.append)
-    lease = state_of(memory).lease
-    wait_for(lambda: lease.who() is not None)
+    wait_for(lambda: state_of(memory).lease.who() is not None)
+
+    take_lease(memory, wait_for)
+
+    wait_for(lambda: said)
+    put(memory, "a.csv", day_file(0))
+    time.sleep(0.5)
+
+    assert "another process works for bikes now" in said[0]
+    assert state_of(memory).decisions.all() == []
+
+
+def take_lease(memory: MemoryBuckets, wait_for: WaitFor) -> None:
+    """As if the loop `slow` had been frozen for longer than its lease and another had come."""
     bucket, key = memory.bucket("state"), "default/bikes/lease.json"
     held = bucket.get(key)
-    # As if it had been frozen for longer than the lease and another had come.
     taken = held.body.replace(b'"owner":"slow"', b'"owner":"quick"').replace(b'"epoch":1', b'"epoch":2')
     taken = taken.replace(b'"until":"20', b'"until":"21')
 
@@ -161,12 +172,23 @@ def test_a_loop_whose_lease_was_taken_stops_acting(
 
     wait_for(take)
 
-    wait_for(lambda: said)
-    put(memory, "a.csv", day_file(0))
-    time.sleep(0.5)
 
-    assert "another process works for bikes now" in said[0]
-    assert state_of(memory).decisions.all() == []
+def test_a_loop_whose_lease_was_taken_ends_the_run_that_goes_on_in_it_and_writes_nothing_of_it(
+    memory: MemoryBuckets, make_loop: MakeLoop, day_file: DayFile, wait_for: WaitFor, hand: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("trimtab.app.tenure.LEASE_SECONDS", 0.3)
+    loop = make_loop(memory, hand, owner="slow")
+    put(memory, "a.csv", day_file(0))
+    wait_for(lambda: submitted(state_of(memory)))
+    before = state_of(memory).decisions.claim(1)
+
+    take_lease(memory, wait_for)
+    wait_for(lambda: hand.stopped)
+    wait_for(lambda: loop.snapshot().held and loop.snapshot().held.reason.startswith("standing by: quick"))
+
+    assert hand.stopped == [before.run_id]
+    after = state_of(memory).decisions.claim(1)
+    assert (after.state, after.attempt, after.retry_after) == (before.state, before.attempt, None)
 
 
 def test_a_store_that_is_away_for_a_while_delays_and_loses_nothing(

@@ -15,6 +15,9 @@ from trimtab.adapters import environment
 # In the order of a run. The first three are the app's, the others are in the steps.
 POINTS = ("after-decision", "after-claim", "after-submit", "mid-fit", "after-artifact", "before-manifest")
 
+# Of a run that is sent to KFP, between claim and submission.
+KFP_POINTS = ("before-post", "after-post")
+
 # In the order of a change of the traffic, and of its end.
 ROLLOUT_POINTS = ("after-split", "before-confirmed", "before-promotion", "after-promotion")
 

@@ -30,7 +30,7 @@ from trimtab.core.spec.model import ContinuousModel
 SETTLE_SECONDS = 3.0  # after a lost answer: a run is made in about 0.04 s, so most are seen at once
 LOOK_SECONDS = 0.25
 # Far beyond what a request may take in a server that lives, so that a mark this old keeps nobody from a second try.
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=30)
 STOP_SECONDS = 30.0  # Argo ends a Workflow's pods within their grace period
 MOST_REMEMBERED = 2_000  # ended runs
 PHASES = {

@@ -120,6 +120,11 @@ class Controller:
         """Another process may have acted: believe nothing that was read before."""
         self._current = None
 
+    def abandon(self) -> None:
+        """Another process works for this model: end what goes on in this one, and believe nothing that was read."""
+        self.forget()
+        self.executor.abandon()
+
     def hold(self) -> None:
         """Renew the claim on what is being executed. Raises Fenced when another took it."""
         if self._current is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +48,7 @@ class Executor:
     Attributes:
         owner: Unique to this process among the living.
         entry: A ledger entry by its id.
+        launched: Runs that this process started, and that may go on.
     """
 
     state: State
@@ -57,6 +58,7 @@ class Executor:
     owner: str
     entry: Callable[[str], LedgerEntry]
     image: str = ""
+    launched: set[str] = field(default_factory=set)
 
     def advance(self, decision: Decision) -> Claim | None:
         """
@@ -133,6 +135,16 @@ class Executor:
             self.state.data.put_step(decision.run_key, f"stopped-{claim.attempt}", {"runId": claim.run_id})
             self.state.decisions.back_off(claim, self.wall())
 
+    def abandon(self) -> None:
+        """
+        Another process works for this model now: end the runs that go on in this one.
+
+        Nothing is written: the other sees them as lost, and tries them again. Not for runs that live elsewhere, which
+        it goes on with.
+        """
+        while self.launched:
+            self.launcher.stop(self.launched.pop())
+
     # The claim
 
     def _claim(self, decision: Decision) -> Claim | None:
@@ -157,6 +169,7 @@ class Executor:
 
     def _launch(self, decision: Decision, claim: Claim) -> RunStatus:
         layout = self.state.layout
+        self.launched.add(claim.run_id)
         return self.launcher.launch(
             RunRequest(
                 run_id=claim.run_id,
@@ -172,6 +185,7 @@ class Executor:
 
     def _ended(self, decision: Decision, claim: Claim, status: RunStatus) -> None:
         self._keep_log(claim)
+        self.launched.discard(claim.run_id)
         if self.state.decisions.outcome(decision.number) is not None:
             return  # the step that decided it has written so
         failure = self.state.data.step(decision.run_key, "failure") or {}

@@ -109,10 +109,10 @@ class Worker:
         """Whether this process has the lease; when it has just got it, everything is read afresh."""
         if self.tenure.held:
             return True
+        self._controller.abandon()
         if not self.tenure.take():
             self.status = self._idle(f"standing by: {self.tenure.holder()} works for this model")
             return False
-        self._controller.forget()
         self._controller.spec = self._state.data.put_spec(self._spec_text)
         self._chronicle.open()
         self._listed = NEVER
@@ -211,6 +211,7 @@ class Worker:
 
     def _lost(self, fenced: Fenced) -> None:
         self._controller.forget()
+        self.wake()  # to end the run that goes on here: the other may start it at any moment
         self._tell(f"another process works for {self._state.model} now; standing by ({fenced.message})")
 
     def _problems(self) -> tuple[str, ...]:

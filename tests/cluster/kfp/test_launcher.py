@@ -228,6 +228,32 @@ def test_a_request_that_was_lost_is_sent_again_only_when_it_can_have_no_effect_a
     assert stub.steer("counts")["posts"] == {request.run_id: 1}
 
 
+class Killed(BaseException):
+    """In the place of SIGKILL: nothing of the process goes on."""
+
+
+@pytest.mark.parametrize(("place", "sent"), [("before-post", 0), ("after-post", 1)])
+def test_a_launcher_killed_around_its_request_leaves_one_execution_to_the_next(
+    stub, make_kfp, monkeypatch, place, sent
+):
+    buckets, request = MemoryBuckets(), request_for()
+
+    def point(name: str) -> None:
+        if name == place:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trimtab.adapters.crash.point", point)
+        with pytest.raises(Killed):
+            launcher_of(make_kfp(stub, buckets)).launch(request)
+    assert sum(stub.steer("counts")["posts"].values()) == sent
+    kfp = make_kfp(stub, buckets)
+    later = datetime.now(UTC) + timedelta(seconds=61)
+    kfp.postings = Postings(buckets, lambda: later, kfp.postings.patience)
+    assert launcher_of(kfp).launch(request) == RunStatus(request.run_id, RunPhase.PENDING)
+    assert stub.steer("counts")["workflows"] == {request.run_id: 1}
+
+
 def test_a_server_that_is_not_there_had_no_effect(stub, make_kfp):
     request, buckets = request_for(), MemoryBuckets()
     kfp = make_kfp(stub, buckets)
