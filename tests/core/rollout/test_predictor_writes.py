@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from trimtab.core.ports import Serving
-from trimtab.core.rollout.predictor_writes import PORTS, next_write
+from trimtab.core.rollout.pinning import PORTS
+from trimtab.core.rollout.predictor_writes import next_write
 from trimtab.core.rollout.predictors import Book, Found, Split, Write, routed
 
 NUMBERS = {"v6": 6, "v7": 7, "v8": 8}
@@ -51,7 +52,7 @@ def split(wanted: Serving) -> Split:
         weight_percent=wanted.weight_percent,
         shadow=wanted.shadow,
         running=tuple(f"v{version}" for version in wanted.versions),
-        template=predictor,
+        template=lambda name: {key: value for key, value in predictor(name).items() if key != "replicas"},
     )
 
 
@@ -86,7 +87,7 @@ def traffic(predictors: list[dict[str, Any]]) -> dict[str, int]:
 def test_without_a_deployment_it_is_created_with_the_champion_alone() -> None:
     write = after(None, serving(6, None, 0, 7))
     assert write is not None
-    assert [(each["name"], each["traffic"]) for each in write.create] == [("v6", 100)]
+    assert [(each["name"], each["traffic"], each["replicas"]) for each in write.create] == [("v6", 100, 1)]
 
 
 def test_what_is_as_it_should_be_is_left_alone() -> None:
@@ -207,6 +208,52 @@ def test_an_existing_deployment_gets_the_replicas_and_ports_that_it_has_already(
         for n in (0, 1)
     ]
     assert ports == [{"metrics": 6000, "http": 9000, "grpc": 9500}, {"metrics": 6001, "http": 9000, "grpc": 9500}]
+
+
+def test_a_shadow_that_is_to_be_champion_is_made_one_that_can_answer_first() -> None:
+    seen = found(predictor("v6", 100), predictor("v7", 100, shadow=True))
+    write = after(seen, serving(7, None, 0, 6))
+    assert write is not None
+    made = patched(seen, write)
+    assert traffic(made) == {"v6": 100, "v7": 0}
+    assert "shadow" not in made[1]
+
+
+def test_a_shadow_that_is_only_to_run_gets_no_copies_any_more() -> None:
+    seen = found(predictor("v6", 100), predictor("v7", 100, shadow=True))
+    write = after(seen, serving(6, None, 0, 7))
+    assert write is not None
+    assert traffic(patched(seen, write)) == {"v6": 100, "v7": 0}
+
+
+def test_a_former_champion_that_fails_at_the_promotion_holds_nothing_up() -> None:
+    # Routing is frozen at half and half while he is unready, whatever the weights say.
+    wanted = serving(7, None, 0, 6)
+    book = Book(replace(wanted, versions=()), ("v6", "v7"))
+    seen = found(predictor("v6"), predictor("v7", 100), ready="v7", weights={"v6": 50, "v7": 50}, book=book)
+    write = after(seen, wanted)
+    assert write is not None
+    assert traffic(patched(seen, write)) == {"v7": 100}
+
+
+def test_a_challenger_with_a_size_of_its_own_keeps_it() -> None:
+    seen = found(predictor("v6", 100, replicas=3))
+    wanted = serving(6, None, 0, 7)
+    write = next_write(seen, replace(split(wanted), template=lambda name: predictor(name, replicas=2)), wanted)
+    assert write is not None
+    assert patched(seen, write)[1]["replicas"] == 2
+
+
+def test_one_that_an_autoscaler_sizes_is_not_given_another_size() -> None:
+    scaled = predictor("v6", 100)
+    scaled.pop("replicas")
+    scaled["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 9}
+    wanted = serving(6)
+    seen = found(scaled, replicas={"v6": 4}, book=Book(replace(wanted, versions=()), ("v6",)))
+    assert after(seen, wanted) is None
+    added = after(seen, serving(6, None, 0, 7))
+    assert added is not None
+    assert patched(seen, added)[1]["replicas"] == 4
 
 
 @pytest.mark.parametrize(

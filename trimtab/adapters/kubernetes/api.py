@@ -122,9 +122,10 @@ class Api:
 
     # Writing
 
-    def create(self, kind: Kind, body: Object, namespace: str = "") -> Object:
+    def create(self, kind: Kind, body: Object, namespace: str = "", manager: str = "") -> Object:
         namespace = namespace or body.get("metadata", {}).get("namespace", "")
-        return self._call("POST", kind.path(namespace), body)
+        query = {"fieldManager": manager} if manager else {}
+        return self._call("POST", kind.path(namespace), body, query)
 
     def replace(self, kind: Kind, body: Object, subresource: str = "") -> Object:
         """With the resourceVersion it was read at: a Conflict when another wrote since."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from trimtab.adapters.kubernetes.api import Object
 from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT
 from trimtab.core.errors import Invalid
-from trimtab.core.rollout.predictor_writes import PORTS
+from trimtab.core.rollout.pinning import PORTS, pinned
 from trimtab.core.rollout.predictors import Body
 
 CONTAINER = "model"
@@ -96,7 +95,6 @@ def model_predictor(served: ServedModel, version: int) -> Body:
     """The predictor that serves one version: everything that the operator would else choose is said."""
     return {
         "name": f"v{version}",
-        "replicas": 1,
         "graph": {"name": CONTAINER, "type": "MODEL", "endpoint": {"type": "REST"}},
         "componentSpecs": [{"spec": _pod(served, version)}],
     }
@@ -186,19 +184,7 @@ class FreePredictors:
                 f"predictor {self._names[version]} is gone from the SeldonDeployment",
                 "put it back, or delete the ModelRollout",
             )
-        written = copy.deepcopy(dict(self._predictor))
-        written.setdefault("replicas", 1)
-        for component in written.get("componentSpecs") or ():
-            for container in component.get("spec", {}).get("containers") or ():
-                _pin(container)
-        return written
+        return pinned(self._predictor)
 
     def deployment(self) -> Object | None:
         return None
-
-
-def _pin(container: dict[str, Any]) -> None:
-    """Ports that its author left open: left to the operator they would change once the champion is gone."""
-    given = {port.get("name") for port in container.get("ports") or ()}
-    missing = [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in PORTS if name not in given]
-    container["ports"] = [*(container.get("ports") or ()), *missing]

@@ -175,5 +175,10 @@ def _predictor(destination: Mapping[str, Any], resource: Object) -> str:
 
 
 def is_ambassadors(resource: Object, virtual_service: Object | None) -> bool:
-    """Whether the operator serves it and no VirtualService routes to it."""
-    return virtual_service is None and (resource.get("status") or {}).get("state") == "Available"
+    """Whether the operator serves it, and says itself that it defines no VirtualService."""
+    status = resource.get("status") or {}
+    if virtual_service is not None or status.get("state") != "Available":
+        return False
+    reasons = {each["type"]: each.get("reason", "") for each in status.get("conditions") or ()}
+    # Somebody may have deleted it just now: the operator puts it back.
+    return "VirtualServices created" not in reasons.get("istioVirtualServicesReady", "")

@@ -29,7 +29,7 @@ from trimtab.core.rollout.predictors import Body, Found, Operation, Split, Write
 from trimtab.core.split import check
 
 MANAGER = "trimtab-controller"
-API_VERSION = SELDON_DEPLOYMENT.api_version
+BOOK_PATH = "/metadata/annotations/" + BOOK.replace("/", "~1")
 log = logging.getLogger("trimtab.seldon")
 
 
@@ -108,14 +108,13 @@ class SeldonTraffic:
         deployments = self._deployments()
         found = self._found(resource, deployments)
         ready = {number for name in found.rolled_out if (number := self._predictors.number(name)) is not None}
-        pods = self._pods() if len(found.rolled_out) < len(found.predictors) or found.mirrored else None
-        several = len(found.predictors) > 1
-        pods = self._pods() if pods is None and several else pods or []
+        # A champion alone that is well: nothing is asked of its pods.
+        pods = self._pods() if len(found.predictors) > 1 or not ready else []
         return ServingSeen(
             route=self._route(found, ready),
             ready=frozenset(ready),
             failing=self._failing(resource, found, deployments, pods),
-            restarts=self._restarts(resource, pods),
+            restarts=self._restarts(found, pods),
         )
 
     def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
@@ -170,11 +169,12 @@ class SeldonTraffic:
                 failing[number] = why
         return failing
 
-    def _restarts(self, resource: Object, pods: Iterable[Object]) -> Mapping[int, int]:
+    def _restarts(self, found: Found, pods: Iterable[Object]) -> Mapping[int, int]:
+        by_label = {(each.get("labels") or {}).get("version", each["name"]): each["name"] for each in found.predictors}
         restarts: dict[int, int] = {}
         for pod in pods:
-            version = (pod["metadata"].get("labels") or {}).get("version", "")
-            number = self._predictors.number(version)
+            name = by_label.get((pod["metadata"].get("labels") or {}).get("version", ""))
+            number = self._predictors.number(name) if name else None
             if number is not None:
                 ended = (pod.get("status") or {}).get("containerStatuses") or ()
                 restarts[number] = restarts.get(number, 0) + sum(each.get("restartCount", 0) for each in ended)
@@ -206,13 +206,23 @@ class SeldonTraffic:
                 )
             new["spec"]["predictors"] = list(write.create)
             new["metadata"].setdefault("annotations", {})[BOOK] = written(write.book)
-            self._api.create(SELDON_DEPLOYMENT, new)
+            self._api.create(SELDON_DEPLOYMENT, new, manager=MANAGER)
             return
         noted = _noted(resource, write)
         if not noted and all(operation["op"] == "test" for operation in write.operations):
             return
-        operations = [*write.operations, *noted]
+        operations = [*_unchanged(resource), *write.operations, *noted]
         self._api.patch(SELDON_DEPLOYMENT, self._namespace, self._name, operations, manager=MANAGER)
+
+
+def _unchanged(resource: Object) -> list[Operation]:
+    """Spec and book are still what was read; the operator's status, which it writes all the time, may be another."""
+    meta = resource["metadata"]
+    book = (meta.get("annotations") or {}).get(BOOK)
+    guards: list[Operation] = [{"op": "test", "path": "/metadata/generation", "value": meta["generation"]}]
+    if book is not None:
+        guards.append({"op": "test", "path": BOOK_PATH, "value": book})
+    return guards
 
 
 def _noted(resource: Object, write: Write) -> list[Operation]:
@@ -223,4 +233,4 @@ def _noted(resource: Object, write: Write) -> list[Operation]:
     first: list[Operation] = (
         [] if resource["metadata"].get("annotations") else [{"op": "add", "path": path, "value": {}}]
     )
-    return [*first, {"op": "add", "path": f"{path}/{BOOK.replace('/', '~1')}", "value": written(write.book)}]
+    return [*first, {"op": "add", "path": BOOK_PATH, "value": written(write.book)}]

@@ -11,11 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trimtab.core.ports import Serving
-from trimtab.core.rollout.predictors import WHOLE, Body, Book, Found, Operation, Split, Write
-
-# Numbers that the operator would give to the first container of the first predictor. Left to it, they follow the order
-# of the list, and a predictor that moves up in it is restarted.
-PORTS = (("metrics", 6000), ("http", 9000), ("grpc", 9500))
+from trimtab.core.rollout.pinning import pins
+from trimtab.core.rollout.predictors import WHOLE, Book, Found, Operation, Split, Write
 
 
 def next_write(found: Found | None, split: Split, serving: Serving) -> Write | None:
@@ -28,7 +25,7 @@ def next_write(found: Found | None, split: Split, serving: Serving) -> Write | N
         serving: The same as trimtab knows it, for the book.
     """
     if found is None:
-        first = {**split.template(split.champion), "traffic": WHOLE}
+        first = {"replicas": 1, **split.template(split.champion), "traffic": WHOLE}
         return Write(f"create with {split.champion}", _asked(Book(), split, serving), create=(first,))
     for step in (_pin, _drop, _add, _flip, _weigh):
         write = step(found, split, serving)
@@ -37,48 +34,11 @@ def next_write(found: Found | None, split: Split, serving: Serving) -> Write | N
     return None
 
 
-# What an existing SeldonDeployment lacks
-
-
 def _pin(found: Found, split: Split, serving: Serving) -> Write | None:
-    """Replicas and ports that the operator would choose by itself, as it has chosen them."""
-    operations: list[Operation] = []
-    metrics = 6000
-    names: list[str] = []
-    for number, predictor in enumerate(found.predictors):
-        if "replicas" not in predictor:
-            count = found.replicas.get(predictor["name"], 1) or 1
-            operations.append(_add_to(f"/spec/predictors/{number}/replicas", count))
-        for where, container in _containers(predictor):
-            name = container.get("name", "")
-            names += [] if name in names else [name]
-            slot = names.index(name)
-            chosen = {"metrics": metrics, "http": 9000 + slot, "grpc": 9500 + slot}
-            metrics += 1
-            declared = {port.get("name"): port for port in container.get("ports", ())}
-            if any(port not in declared for port, _ in PORTS):
-                pinned = [{"name": port, "containerPort": chosen[port], "protocol": "TCP"} for port, _ in PORTS]
-                kept = [port for name, port in declared.items() if name not in chosen]
-                given = [declared.get(port["name"], port) for port in pinned]
-                operations.append(_add_to(f"/spec/predictors/{number}/{where}/ports", [*kept, *given]))
+    operations = pins(found)
     if not operations:
         return None
     return Write("pin replicas and ports", found.book, (*_guards(found), *operations))
-
-
-def _containers(predictor: Body) -> list[tuple[str, Body]]:
-    """Containers of the graph, with their place in the predictor."""
-    nodes = set(_graph(predictor.get("graph", {})))
-    return [
-        (f"componentSpecs/{number}/spec/containers/{place}", container)
-        for number, component in enumerate(predictor.get("componentSpecs") or ())
-        for place, container in enumerate(component.get("spec", {}).get("containers") or ())
-        if container.get("name") in nodes
-    ]
-
-
-def _graph(node: Body) -> list[str]:
-    return [node.get("name", ""), *(name for child in node.get("children") or () for name in _graph(child))]
 
 
 # Who comes and who goes
@@ -95,7 +55,7 @@ def _drop(found: Found, split: Split, serving: Serving) -> Write | None:
         and name in running
         and name not in (split.champion, split.challenger)
         and name not in found.rolled_out
-        and not found.weight(name)
+        and (not found.weight(name) or split.champion in found.rolled_out)
     ]
     leaving = [*gone, *unready]
     if not leaving or split.champion not in found.names:
@@ -123,7 +83,8 @@ def _add(found: Found, split: Split, serving: Serving) -> Write | None:
         return None
     operations: list[Operation] = []
     for name in missing:
-        template = {**split.template(name), **_sized(found, split.champion)}
+        template = {"replicas": _size(found, split.champion), **split.template(name)}
+        template.pop("shadow", None)
         template |= _mirrored() if split.shadow and name == split.challenger else {"traffic": 0}
         operations.append(_add_to("/spec/predictors/-", template))
     if len(found.names) == 1:
@@ -132,32 +93,30 @@ def _add(found: Found, split: Split, serving: Serving) -> Write | None:
     return Write(f"add {', '.join(missing)}", found.book, (*_guards(found), *operations))
 
 
-def _sized(found: Found, champion: str) -> Body:
+def _size(found: Found, champion: str) -> int:
     """As many pods as the champion has: whoever is to take over carries the same load."""
-    sizes = [each["replicas"] for each in found.predictors if each["name"] == champion and "replicas" in each]
-    return {"replicas": sizes[0]} if sizes else {}
+    given = [each["replicas"] for each in found.predictors if each["name"] == champion and each.get("replicas")]
+    return int(given[0]) if given else found.replicas.get(champion, 1) or 1
 
 
 def _flip(found: Found, split: Split, serving: Serving) -> Write | None:
-    """A challenger becomes a shadow, or is one no longer: its pods restart, so no weight moves in the same write."""
-    name = split.challenger
-    if name is None or name not in found.names:
-        return None
-    place = found.names.index(name)
-    is_shadow = _is_shadow(found, name)
-    if is_shadow and not split.shadow:
-        operations = [
-            {"op": "remove", "path": f"/spec/predictors/{place}/shadow"},
-            _add_to(f"/spec/predictors/{place}/traffic", 0),
-        ]
-        return Write(f"{name} is no shadow any more", found.book, (*_guards(found), *operations))
-    if split.shadow and not is_shadow and not found.predictors[place].get("traffic") and not found.weight(name):
-        operations = [_add_to(f"/spec/predictors/{place}/{key}", value) for key, value in _mirrored().items()]
-        others = [each for each in found.names if each != name and not _is_shadow(found, each)]
-        if len(others) == 1:
-            operations.insert(0, _weight(found, others[0], WHOLE))
-        book = _asked(found.book, split, serving)
-        return Write(f"{name} becomes a shadow", book, (*_guards(found), *operations))
+    """Somebody becomes a shadow, or is one no longer: its pods restart, so no weight moves in the same write."""
+    mirrored = split.challenger if split.shadow else None
+    for place, name in enumerate(found.names):
+        is_shadow = _is_shadow(found, name)
+        if is_shadow and name != mirrored:
+            operations = [
+                {"op": "remove", "path": f"/spec/predictors/{place}/shadow"},
+                _add_to(f"/spec/predictors/{place}/traffic", 0),
+            ]
+            return Write(f"{name} is no shadow any more", found.book, (*_guards(found), *operations))
+        if name == mirrored and not is_shadow and not found.predictors[place].get("traffic") and not found.weight(name):
+            operations = [_add_to(f"/spec/predictors/{place}/{key}", value) for key, value in _mirrored().items()]
+            others = [each for each in found.names if each != name and not _is_shadow(found, each)]
+            if len(others) == 1:
+                operations.insert(0, _weight(found, others[0], WHOLE))
+            book = _asked(found.book, split, serving)
+            return Write(f"{name} becomes a shadow", book, (*_guards(found), *operations))
     return None
 
 
