@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from trimtab.app import generated, spec_reference
 from trimtab.core.metrics import METRICS
+from trimtab.core.spec.json_schema import json_schema
 from trimtab.core.spec.model import ContinuousModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -20,7 +21,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return spec_reference.json_schema(ContinuousModel)
+    return json_schema(ContinuousModel)
 
 
 def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -31,7 +32,8 @@ def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", ["continuousmodel.schema.json", "spec.md", "metrics.md"])
 def test_the_reference_is_in_step_with_the_code(name: str) -> None:
-    assert (generated.REFERENCE / name).read_text(encoding="utf-8") == generated.render()[name]
+    path = generated.REFERENCE / name
+    assert (generated.ROOT / path).read_text(encoding="utf-8") == generated.render()[path]
 
 
 @pytest.mark.parametrize("name", ["bikeshare", "flights"])
@@ -74,7 +76,7 @@ def test_defaults_stand_as_a_user_writes_them(schema: dict[str, Any]) -> None:
 
 
 def test_every_field_and_metric_stands_in_the_reference(schema: dict[str, Any]) -> None:
-    page, metrics = spec_reference.markdown(schema), generated.render()["metrics.md"]
+    page, metrics = spec_reference.markdown(schema), generated.render()[generated.REFERENCE / "metrics.md"]
     assert [name for name, _ in fields(schema) if f"| `{name.partition('.')[2]}` |" not in page] == []
     assert [name for name in METRICS if f"| `{name}` |" not in metrics] == []
 
@@ -82,12 +84,12 @@ def test_every_field_and_metric_stands_in_the_reference(schema: dict[str, Any]) 
 def test_check_names_what_is_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generated, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
     monkeypatch.setattr(generated, "COMMANDS", {"check": ("spec:check", "Check a spec")})
     assert generated.main(["--check"]) == 1
     generated.main([])
     assert generated.main(["--check"]) == 0
-    (tmp_path / "reference" / "spec.md").write_text("old")
+    (tmp_path / "docs" / "reference" / "spec.md").write_text("old")
     capsys.readouterr()
     assert generated.main(["--check"]) == 1
     assert capsys.readouterr().err == "docs/reference/spec.md is stale\nhint: run `make generated`, and commit it\n"
@@ -96,7 +98,7 @@ def test_check_names_what_is_stale(
 def test_a_command_without_a_module_fails_the_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(generated, "REFERENCE", tmp_path)
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
     monkeypatch.setattr(generated, "COMMANDS", {"fly": ("flying:fly", "Fly")})
     generated.main([])
     assert generated.main(["--check"]) == 1
@@ -104,4 +106,5 @@ def test_a_command_without_a_module_fails_the_check(
 
 
 def test_the_schema_is_one_json_document() -> None:
-    assert json.loads(generated.render()["continuousmodel.schema.json"])["title"] == "ContinuousModel"
+    text = generated.render()[generated.REFERENCE / "continuousmodel.schema.json"]
+    assert json.loads(text)["title"] == "ContinuousModel"

@@ -1,5 +1,5 @@
 """
-What is written from the code and never by hand: docs/reference.
+What is written from the code and never by hand: docs/reference, and the custom resources' definitions.
 
 `python -m trimtab.app.generated` writes it again, with `--check` it exits 1 naming what is stale.
 """
@@ -19,9 +19,13 @@ import click
 from trimtab.app import spec_reference
 from trimtab.app.cli import COMMANDS, cli
 from trimtab.core.metrics import METRICS
+from trimtab.core.spec.crd import definitions
+from trimtab.core.spec.json_schema import json_schema
 from trimtab.core.spec.model import ContinuousModel
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+REFERENCE = Path("docs", "reference")
+CRDS = Path("manifests", "crds")
 WIDTH = 100  # of help, whatever terminal it is generated in
 METRICS_INTRODUCTION = """\
 Generated from `trimtab/core/metrics.py`. Names as in scikit-learn's `scoring`, without `neg_`, and
@@ -32,20 +36,28 @@ Generated from the commands' own help. Exit codes: 0 done, 1 something failed th
 change, 130 stopped by Ctrl-C. Errors go to standard error, with the next move."""
 
 
-def render(missing: list[str] | None = None) -> dict[str, str]:
+def render(missing: list[str] | None = None) -> dict[Path, str]:
     """
-    Every generated file's text by its name in docs/reference.
+    Every generated file's text by its path below the root of the source tree.
 
     Args:
         missing: Takes the names of commands that the list has and whose module does not exist.
     """
-    schema = spec_reference.json_schema(ContinuousModel)
+    schema = json_schema(ContinuousModel)
     return {
-        "continuousmodel.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
-        "spec.md": spec_reference.markdown(schema),
-        "metrics.md": _metrics(),
-        "cli.md": _cli(missing if missing is not None else []),
+        REFERENCE / "continuousmodel.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        REFERENCE / "spec.md": spec_reference.markdown(schema),
+        REFERENCE / "metrics.md": _metrics(),
+        REFERENCE / "cli.md": _cli(missing if missing is not None else []),
+        **{CRDS / f"{plural}.yaml": _manifest(definition) for plural, definition in definitions().items()},
     }
+
+
+def _manifest(definition: dict[str, Any]) -> str:
+    import yaml
+
+    text = yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=WIDTH)
+    return f"# Generated from trimtab/core/spec: `make generated`.\n{text}"
 
 
 def _metrics() -> str:
@@ -112,20 +124,20 @@ def main(arguments: list[str]) -> int:
     """Write or check the files; the exit code."""
     missing: list[str] = []
     texts = render(missing)
-    for name in missing:
-        click.echo(f"trimtab.app.cli has {name} in COMMANDS and no module for it", err=True)
+    for command in missing:
+        click.echo(f"trimtab.app.cli has {command} in COMMANDS and no module for it", err=True)
     if "--check" not in arguments:
-        REFERENCE.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (REFERENCE / name).write_text(text, encoding="utf-8")
+            (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / name).write_text(text, encoding="utf-8")
         return 0
     stale = [
         name
         for name, text in texts.items()
-        if not (REFERENCE / name).is_file() or (REFERENCE / name).read_text(encoding="utf-8") != text
+        if not (ROOT / name).is_file() or (ROOT / name).read_text(encoding="utf-8") != text
     ]
     for name in stale:
-        click.echo(f"docs/reference/{name} is stale\nhint: run `make generated`, and commit it", err=True)
+        click.echo(f"{name} is stale\nhint: run `make generated`, and commit it", err=True)
     return 1 if stale or missing else 0
 
 

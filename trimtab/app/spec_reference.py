@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
-
 from trimtab.core.metrics import METRICS
+from trimtab.core.spec.json_schema import reference as reference_of
 from trimtab.core.spec.later import LATER
 from trimtab.core.spec.problems import dotted
 from trimtab.core.spec.rules import RULES
-from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN, format_duration
+from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN
 
 INTRODUCTION = """\
 # ContinuousModel
@@ -30,27 +27,6 @@ A *duration* is a whole number and one unit of `s`, `m`, `h`, `d`, `w`: `30s`, `
 and `on` are text, and a name that looks like a number needs quotes. Fields without a default must be given; any other
 key is refused.
 """
-
-
-class _WrittenDefaults(GenerateJsonSchema):
-    """Durations that are defaults stand as a user writes them, not as ISO 8601."""
-
-    def encode_default(self, dft: Any) -> Any:
-        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
-
-
-def json_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema of the document, with a description of every field and without pydantic's titles."""
-    schema = model.model_json_schema(by_alias=True, schema_generator=_WrittenDefaults)
-    sections = [schema, *schema["$defs"].values()]
-    for section in sections:
-        section["description"] = " ".join(section["description"].split())
-    for section in sections:
-        for field in section.get("properties", {}).values():
-            field.pop("title", None)
-            if "$ref" in field:  # pydantic leaves out a description that repeats the section's own
-                field.setdefault("description", schema["$defs"][_reference(field)[0]]["description"])
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def markdown(schema: dict[str, Any]) -> str:
@@ -73,27 +49,15 @@ def _sections(schema: dict[str, Any], section: dict[str, Any], path: str) -> Ite
     """Every section with its path, from the outside in."""
     yield path, section
     for name, field in section.get("properties", {}).items():
-        reference, below = _reference(field)
+        reference, below = reference_of(field)
         if reference:
             inner = f"{path}.{name}" if path else name
             yield from _sections(schema, schema["$defs"][reference], inner + below)
 
 
-def _reference(field: dict[str, Any]) -> tuple[str, str]:
-    """The section that a field holds, if it does, and how its path goes on: a list's `[]`, a mapping's `.NAME`."""
-    for option in (field, *field.get("anyOf", ())):
-        if "$ref" in option:
-            return option["$ref"].rpartition("/")[2], ""
-        for key, below in (("items", "[]"), ("additionalProperties", ".NAME")):
-            inner = option.get(key)
-            if isinstance(inner, dict) and "$ref" in inner:
-                return inner["$ref"].rpartition("/")[2], below
-    return "", ""
-
-
 def _row(name: str, field: dict[str, Any], section: dict[str, Any], schema: dict[str, Any], path: str) -> str:
     default = "**required**" if name in section.get("required", ()) else f"`{json.dumps(field.get('default'))}`"
-    reference, below = _reference(field)
+    reference, below = reference_of(field)
     if reference:
         inner = f"{path}.{name}{below}" if path else name
         anchor = "".join(letter for letter in inner.lower() if letter.isalnum() or letter in "-_")

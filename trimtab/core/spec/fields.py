@@ -83,14 +83,14 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "6h", "2w"]}),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": 13, "examples": ["30s", "6h", "2w"]}),
 ]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Holdout = Annotated[
     timedelta | int,
     BeforeValidator(parse_holdout),
     PlainSerializer(format_holdout, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": HOLDOUT_PATTERN, "examples": ["2w", "5000 rows"]}),
+    WithJsonSchema({"type": "string", "pattern": HOLDOUT_PATTERN, "maxLength": 17, "examples": ["2w", "5000 rows"]}),
 ]
 Prefix = Annotated[
     str, AfterValidator(check_prefix), WithJsonSchema({"type": "string", "pattern": r"^s3://[^/]{3,63}(/(.*/)?)?$"})

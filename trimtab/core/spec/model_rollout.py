@@ -49,7 +49,7 @@ class RolloutRequest(Rollout):
 
     strategy: Literal["immediate", "canary", "shadow", "abTest"] = Field(
         default="canary",
-        description="canary: rising shares of traffic. shadow: copied traffic only. abTest: sticky users at one weight.",
+        description="canary: rising shares of traffic. shadow: copied traffic only.",
     )
     model: str | None = Field(
         default=None, pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="The ContinuousModel, or null."

@@ -1,0 +1,86 @@
+"""What the custom resources say of themselves: the fields of their status, and the columns that kubectl shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"type": "string", "description": description}
+
+
+def _number(description: str) -> dict[str, Any]:
+    return {"type": "integer", "format": "int64", "description": description}
+
+
+def _time(description: str) -> dict[str, Any]:
+    return {"type": "string", "format": "date-time", "description": description}
+
+
+def _texts(description: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "description": description}
+
+
+MODEL_STATUS: dict[str, Any] = {
+    "champion": _number("The version that serves."),
+    "servingSince": _time("When it became champion."),
+    "trainedUntil": _time("Event time of the newest row that it learned from."),
+    "challenger": _number("The version that is to prove itself."),
+    "run": _text("The decision that is being executed."),
+    "runId": _text("Its run in Kubeflow Pipelines."),
+    "runSince": _time("When that run was started."),
+    "waiting": _text("Why there is no run."),
+    "waitingUntil": _time("What is waited for, where it is a moment."),
+    "rollout": _text("The ModelRollout that goes on."),
+    "rolloutPhase": _text("Its phase."),
+    "rolloutWeightPercent": _number("The share of the traffic that the challenger answers, in per cent."),
+    "lastRun": _text("The last decision that ended."),
+    "lastRunEnded": _time("When it ended."),
+    "uploads": {
+        "type": "object",
+        "additionalProperties": {"type": "integer", "format": "int64"},
+        "description": "Uploads by what became of them.",
+    },
+    "decisions": _number("Decisions so far."),
+    "nextMove": _text("What a person should do; empty when nothing."),
+    "problems": _texts("What does not work just now."),
+    "anomalies": _texts("What is out of the ordinary in what is served."),
+}
+ROLLOUT_STATUS: dict[str, Any] = {
+    "phase": {
+        "type": "string",
+        "description": "Pending, Shadow, Canary, Paused, Held (not enough evidence), Promoted, RolledBack (harm "
+        "proven), Aborted, Superseded or Error (could not measure or act).",
+    },
+    "step": _number("The step it is in, from 1."),
+    "steps": _number("Steps in all."),
+    "weightPercent": _number("The share of the traffic that the challenger answers, in per cent."),
+    "shadow": {"type": "boolean", "description": "Whether the challenger gets a copy of the traffic."},
+    "champion": _text("Who answers the rest."),
+    "challenger": _text("Who is to take over."),
+    "reason": _text("Why it stands where it does."),
+    "started": _time("When it was taken up."),
+    "ended": _time("When it ended."),
+    "evidence": _text("Where all that was measured stands."),
+    "tests": _texts("How far each test is, with its e-value."),
+}
+# Name, type and JSON path: what serves, how far the rollout is, and why.
+MODEL_COLUMNS = (
+    ("Champion", "integer", ".status.champion"),
+    ("Run", "string", ".status.run"),
+    ("Rollout", "string", ".status.rollout"),
+    ("Phase", "string", ".status.rolloutPhase"),
+    ("Weight", "integer", ".status.rolloutWeightPercent"),
+    ("Waiting", "string", ".status.waiting"),
+    ("Accepted", "string", ".status.conditions[?(@.type=='Accepted')].status"),
+    ("Age", "date", ".metadata.creationTimestamp"),
+)
+ROLLOUT_COLUMNS = (
+    ("Phase", "string", ".status.phase"),
+    ("Champion", "string", ".status.champion"),
+    ("Challenger", "string", ".status.challenger"),
+    ("Weight", "integer", ".status.weightPercent"),
+    ("Step", "integer", ".status.step"),
+    ("Reason", "string", ".status.reason"),
+    ("Age", "date", ".metadata.creationTimestamp"),
+)
