@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,25 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from control_plane import ControlPlane, audit, kubeconfig
+from control_plane import ControlPlane, audit, free_ports, kubeconfig
+from kubelet import Kubelet
 from programs import programs
+from seldon.webhook import REGISTRATION
+from seldon_process import SeldonOperator
+
+from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT, Kind
+from trimtab.core.errors import Conflict, Invalid, TrimtabError
 
 if TYPE_CHECKING:
     from trimtab.adapters.kubernetes.api import Api
 
 ROOT = Path(__file__).parents[2]
 ENABLED = "TRIMTAB_TEST_CLUSTER"  # set by `make test-cluster`
+RUN = uuid.uuid4().hex[:6]  # of this worker
+OURS = "trimtab.dev"  # the group of trimtab's kinds
+LABEL = "trimtab.dev/tests"  # on its namespaces
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 
 
 # `make test` leaves these out: they need a control plane, which takes minutes to build.
@@ -39,6 +51,7 @@ class Cluster:
     api: Api
     plane: ControlPlane | None  # None: the cluster is somebody else's
     folder: Path
+    refused: dict[str, str] = field(default_factory=dict)  # definitions of custom resources, with the server's reason
 
     def kubectl(
         self, *arguments: str, stdin: str | None = None, check: bool = False
@@ -77,23 +90,47 @@ class Cluster:
         self.plane.start_api_server()
 
     def install(self, *folders: Path) -> None:
-        """Apply the definitions of custom resources that stand in those folders, and wait until they are served."""
-        import gzip
-
+        """Have the definitions of custom resources in those folders served; `refused` says which are not, and why."""
         from trimtab.adapters.kubernetes.kinds import CRD
 
         wanted = []
-        for file in sorted(file for folder in folders for file in folder.glob("*.yaml*")):
-            text = gzip.decompress(file.read_bytes()).decode() if file.suffix == ".gz" else file.read_text()
-            for body in yaml.load_all(text, yaml.CSafeLoader):
-                if body and body["kind"] == "CustomResourceDefinition":
-                    body.pop("status", None)
-                    wanted.append(self.api.apply(CRD, body, "tests", force=True)["metadata"]["name"])
+        for file in sorted(file for folder in folders for file in folder.glob("*.*")):
+            for body in definitions(file):
+                name = body["metadata"]["name"]
+                try:
+                    self._define(body)
+                    wanted.append(name)
+                except Invalid as error:
+                    self.refused[name] = error.message
         until(lambda: all(_established(self.api.get(CRD, "", name)) for name in wanted))
+
+    def _define(self, body: dict[str, Any]) -> None:
+        from trimtab.adapters.kubernetes.kinds import CRD
+
+        try:
+            self.api.create(CRD, body)  # of the large ones a good deal cheaper than server-side apply
+        except Conflict:
+            # What others have there for their own systems stays as it is.
+            if body["spec"]["group"] == OURS:
+                self.api.apply(CRD, body, "tests", force=True)
+
+
+def definitions(file: Path) -> list[dict[str, Any]]:
+    """The CustomResourceDefinitions of a file of YAML, or of JSON in gzip."""
+    import gzip
+
+    if file.name.endswith(".json.gz"):
+        found = [json.loads(gzip.decompress(file.read_bytes()))]
+    elif file.suffix == ".yaml":
+        found = list(yaml.load_all(file.read_text(), yaml.CSafeLoader))
+    else:
+        found = []
+    found = [body for body in found if body and body["kind"] == "CustomResourceDefinition"]
+    return [{key: value for key, value in body.items() if key != "status"} for body in found]
 
 
 def _established(found: dict[str, Any]) -> bool:
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = (found.get("status") or {}).get("conditions") or []
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
@@ -134,8 +171,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             plane.stop()
             raise
         file = plane.kubeconfig
-    found = Cluster(file, connect(file), plane, folder)
     try:
+        found = Cluster(file, connect(file), plane, folder)
         found.install(ROOT / "manifests" / "crds", Path(__file__).parent / "crds-of-others")
         yield found
     finally:
@@ -144,17 +181,98 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace of the test's own, with its default service account; deleted afterwards."""
-    from trimtab.adapters.kubernetes.kinds import Kind
+def make_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Makes namespaces of the test's own, each with its default service account; deleted afterwards."""
+    made: list[str] = []
 
-    kind = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
-    accounts = Kind("", "v1", "ServiceAccount", "serviceaccounts")
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.api.create(kind, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    until(lambda: cluster.api.find(accounts, name, "default"))
-    yield name
-    cluster.api.delete(kind, "", name)
+    def make() -> str:
+        name = f"test-{RUN}-{uuid.uuid4().hex[:6]}"
+        meta = {"name": name, "labels": {LABEL: RUN}}
+        cluster.api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+        made.append(name)
+        until(lambda: cluster.api.find(SERVICE_ACCOUNT, name, "default"))
+        return name
+
+    yield make
+    for name in made:
+        cluster.api.delete(NAMESPACE, "", name)
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[[], str]) -> str:
+    """A namespace of the test's own."""
+    return make_namespace()
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster) -> Iterator[SeldonOperator]:
+    """The stand-in for Seldon's operator, its webhook asked by the API server. After each test it is up again."""
+    own = cluster.plane is not None
+    found = SeldonOperator(
+        cluster.kubeconfig,
+        cluster.folder / f"seldon-{RUN}",
+        free_ports(1)[0],
+        "" if own else f"test-{RUN}-",
+        "" if own else f"{LABEL}={RUN}",
+        os.environ.get("TRIMTAB_TEST_HOST", "127.0.0.1"),
+    )
+    try:
+        found.up()
+        _wait_for_webhook(cluster)
+        yield found
+    finally:
+        found.down()
+        cluster.api.delete(REGISTRATION, "", f"seldon-validating-webhook-configuration-seldon-{RUN}")
+
+
+def _wait_for_webhook(cluster: Cluster) -> None:
+    """The API server learns of a webhook within a second; one that is somewhere else may never reach this machine."""
+    name = f"test-{RUN}-webhook"
+    meta = {"name": name, "labels": {LABEL: RUN}}
+    cluster.api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    graph = {"name": "nobody", "implementation": "SIMPLE_MODEL"}
+    body = {
+        "apiVersion": SELDON_DEPLOYMENT.api_version,
+        "kind": SELDON_DEPLOYMENT.name,
+        "metadata": {"name": "asked", "namespace": name},
+        "spec": {"predictors": [{"name": "main", "graph": graph, "traffic": 50, "replicas": 0}]},
+    }
+
+    def asked() -> bool:
+        try:
+            cluster.api.create(SELDON_DEPLOYMENT, body)
+        except Invalid:
+            return True
+        except TrimtabError as error:
+            if cluster.plane is None and "failed calling webhook" in error.message:
+                pytest.skip(f"the API server does not reach this machine (TRIMTAB_TEST_HOST): {error.message}")
+            return False
+        cluster.api.delete(SELDON_DEPLOYMENT, name, "asked")
+        return False
+
+    try:
+        until(asked, what="the API server does not ask the webhook")
+    finally:
+        cluster.api.delete(NAMESPACE, "", name)
+
+
+@pytest.fixture(autouse=True)
+def _operator_as_found(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "operator" in request.fixturenames:
+        request.getfixturevalue("operator").restore()
+
+
+@pytest.fixture(scope="session")
+def pods(cluster: Cluster) -> Iterator[Kubelet]:
+    """Plays the kubelet: pods become ready unless a test says otherwise."""
+    nodes, _ = cluster.api.list(Kind("", "v1", "Node", "nodes", namespaced=False))
+    if nodes:
+        pytest.skip(f"{nodes[0]['metadata']['name']} runs pods itself: nothing can be played there")
+    found = Kubelet(connect(cluster.kubeconfig), "" if cluster.plane else f"test-{RUN}-")
+    found.start()
+    yield found
+    found.stop()
 
 
 __all__ = ["Cluster", "cluster", "connect", "kubeconfig", "namespace", "until"]
