@@ -41,7 +41,7 @@ from trimtab.core.rollout.evidence import LossPairs
 from trimtab.core.rollout.values import Phase
 
 MOST_MEGABYTES, MOST_CORES, MOST_SECONDS = 300.0, 0.5, 5.0
-WAIT_SECONDS = 100.0  # for the first look at every model, and the first weight of every rollout
+WAIT_SECONDS = 600.0  # for the first look at every model, and the first weight of every rollout
 GIVE_UP_SECONDS = 60.0
 
 
