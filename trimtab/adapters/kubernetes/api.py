@@ -228,8 +228,8 @@ def _told(method: str, path: str, code: int, body: Any) -> TrimtabError:
     # A failed `test` of a JSON patch is 422 like a refusal, and means that another wrote first.
     if code == 409 or (code == 422 and "the server rejected our request due to an error in our request" in message):
         return Conflict(message)
-    # A field that the schema does not know is answered 500 to server-side apply, and stays unknown.
-    if "field not declared in schema" in message:
+    # A field or type that the schema does not know is answered 500 to server-side apply, and stays unknown.
+    if "failed to create typed patch object" in message:
         return Invalid(message)
     if code == 429 or code >= 500 or code == 0:
         return Unavailable(f"{method} {path}: {message}")
