@@ -396,3 +396,24 @@ def test_a_launcher_that_does_not_answer_is_said(cluster: Cluster, monkeypatch: 
         cluster.models.look(key)
     assert cluster.condition(key, "Accepted")[0] == "True"
     assert cluster.condition(key, "Working") == ("False", "Problem", "KFP does not answer")
+
+
+def test_what_never_comes_to_rest_is_looked_at_less_often_after_a_while(cluster: Cluster) -> None:
+    now = [0.0]
+
+    class Unsettled:
+        def lead(self, *_: Any) -> float:
+            return 0.2
+
+        def gone(self, key: Any) -> None: ...
+
+        def problems(self, key: Any) -> tuple[str, ...]:
+            return ()
+
+    args = (cluster.api, SETTINGS, cluster.buckets, lambda *_: cluster.launcher, Unsettled(), cluster.woken.append)
+    cluster.models = Models(*args, clock=lambda: now[0])
+    key = cluster.apply()
+    cluster.accepted(key)
+    assert cluster.models.lead(key) == 0.2
+    now[0] = 60.0
+    assert cluster.models.lead(key) == 2.0

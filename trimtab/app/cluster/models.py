@@ -39,6 +39,7 @@ RUNNING_SECONDS = 5.0  # while a run or a rollout goes on
 WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
 STAND_BY_SECONDS = 5.0
 SOONEST_SECONDS = 0.2
+CALM_SECONDS, RESTLESS_SECONDS = 2.0, 20.0  # a predictor takes longer than this only where something is wrong
 log = logging.getLogger("trimtab.models")
 
 
@@ -71,6 +72,7 @@ class Led:
     text: str = ""  # of the spec that was looked at
     model: ContinuousModel | None = None  # the last spec that was accepted
     status: Status | None = None
+    restless: float | None = None  # monotonic seconds: since when what serves is looked at in quick succession
     run: Run | None = None
     open: bool = False  # whether a decision has no outcome yet
     due: datetime | None = None  # when a policy's wait ends
@@ -179,7 +181,7 @@ class Models:
         try:
             pause = self._rollouts.lead(key[0], led.model, led.resource, led.epoch)
             led.problems.pop("rollouts", None)
-            return pause
+            return self._calm(led, pause)
         except Fenced as fenced:
             led.epoch = 0
             led.problems["rollouts"] = fenced.message
@@ -189,6 +191,15 @@ class Models:
         except TrimtabError as error:
             led.problems["rollouts"] = str(error)
             raise
+
+    def _calm(self, led: Led, pause: float) -> float:
+        """Looks in quick succession for a while only: a router that is away must not cost a core."""
+        if pause >= CALM_SECONDS:
+            led.restless = None
+            return pause
+        if led.restless is None:
+            led.restless = self._clock()
+        return pause if self._clock() - led.restless < RESTLESS_SECONDS else CALM_SECONDS
 
     def _take_leave(self, key: Key, led: Led) -> None:
         """The traffic is left with the champion alone, the lease given back."""
