@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -57,31 +56,48 @@ class Stub:
         return self.http.get(path, params={"labelSelector": f"pipeline/runid={run_id}"}).json()["items"]
 
 
+def start(*arguments: str, env: dict[str, str] | None = None) -> Stub:
+    command = [sys.executable, str(PROGRAM), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+    assert process.stdout is not None
+    port = process.stdout.readline().strip()
+    assert port, f"the stub ended with {process.wait(10)}"
+    url = f"http://127.0.0.1:{port}"
+    return Stub(url, process, httpx.Client(base_url=url, timeout=30))
+
+
+def stop(stub: Stub) -> None:
+    stub.http.close()
+    stub.process.terminate()
+    stub.process.wait(20)
+
+
 @pytest.fixture
 def start_stub() -> Iterator[Callable[..., Stub]]:
     """Starts a stub with these arguments; it ends with the test."""
     started: list[Stub] = []
 
-    def start(*arguments: str, env: dict[str, str] | None = None) -> Stub:
-        command = [sys.executable, str(PROGRAM), *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
-        assert process.stdout is not None
-        port = process.stdout.readline().strip()
-        assert port, f"the stub ended with {process.wait(10)}"
-        url = f"http://127.0.0.1:{port}"
-        started.append(Stub(url, process, httpx.Client(base_url=url, timeout=30)))
+    def begin(*arguments: str, env: dict[str, str] | None = None) -> Stub:
+        started.append(start(*arguments, env=env))
         return started[-1]
 
-    yield start
+    yield begin
     for stub in started:
-        stub.http.close()
-        stub.process.terminate()
-        stub.process.wait(20)
+        stop(stub)
+
+
+@pytest.fixture(scope="session")
+def one_stub() -> Iterator[Stub]:
+    stub = start()
+    yield stub
+    stop(stub)
 
 
 @pytest.fixture
-def stub(start_stub: Callable[..., Stub]) -> Stub:
-    return start_stub()
+def stub(one_stub: Stub) -> Stub:
+    """A stub that holds nothing yet."""
+    one_stub.steer("reset")
+    return one_stub
 
 
 @pytest.fixture(scope="session")
@@ -130,29 +146,3 @@ def make_kfp(package: Path, kubernetes_of: Callable[[str], Any]) -> Callable[...
         )
 
     return make
-
-
-def filtered(**predicate: Any) -> str:
-    """A filter with one predicate, quoted as the server wants it."""
-    return quote(json.dumps({"predicates": [predicate]}))
-
-
-SPEC: dict[str, Any] = {
-    "components": {},
-    "deploymentSpec": {"executors": {}},
-    "pipelineInfo": {"name": "tiny"},
-    "root": {
-        "dag": {"tasks": {}},
-        "inputDefinitions": {
-            "parameters": {
-                "rows": {"parameterType": "NUMBER_INTEGER"},
-                "flag": {"parameterType": "BOOLEAN"},
-                "name": {"parameterType": "STRING"},
-                "tags": {"parameterType": "LIST"},
-                "weights": {"parameterType": "STRUCT"},
-            }
-        },
-    },
-    "schemaVersion": "2.1.0",
-    "sdkVersion": "kfp-2.17.0",
-}

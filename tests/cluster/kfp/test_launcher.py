@@ -254,14 +254,16 @@ def test_a_launcher_killed_around_its_request_leaves_one_execution_to_the_next(
     assert stub.steer("counts")["workflows"] == {request.run_id: 1}
 
 
-def test_a_server_that_is_not_there_had_no_effect(stub, make_kfp):
+def test_a_server_that_is_not_there_had_no_effect_and_keeps_nobody_waiting(start_stub, stub, make_kfp):
     request, buckets = request_for(), MemoryBuckets()
-    kfp = make_kfp(stub, buckets)
+    gone = start_stub()
+    kfp = make_kfp(gone, buckets)
     launcher_of(kfp).launch(request_for())  # it knows experiment and mode by now
-    stub.process.terminate()
-    stub.process.wait(20)
+    gone.process.terminate()
+    gone.process.wait(20)
     with pytest.raises(Unavailable, match="does not answer"):
         launcher_of(kfp).launch(request)
+    assert launcher_of(make_kfp(stub, buckets)).launch(request).phase is RunPhase.PENDING
 
 
 @pytest.mark.parametrize(

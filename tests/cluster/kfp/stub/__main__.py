@@ -45,7 +45,7 @@ def main() -> None:
     server.start()
     print(server.port, flush=True)
     while not stopping.wait(options.agent_seconds or None):
-        world.reports.agent()
+        server.world.reports.agent()
     server.stop()
 
 

@@ -131,7 +131,8 @@ def _shown(pipeline: Json) -> Json:
 
 class Server:
     def __init__(self, world: World, host: str, port: int, steering: bool) -> None:
-        routes = Routes(world)
+        self.world, self._routes = world, Routes(world)
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -146,7 +147,7 @@ class Server:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 request = Request(self.command, self.path, headers, self.rfile.read(length))
                 try:
-                    status, body = answer(world, routes, request, steering)
+                    status, body = server.answer(request, steering)
                 except Lost:
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
@@ -188,6 +189,13 @@ class Server:
 
     def start(self) -> None:
         self._thread.start()
+
+    def answer(self, request: Request, steering: bool) -> tuple[int, Any]:
+        if steering and request.path == "/_stub/reset":  # what is still on its way belongs to the world before
+            self.world = self.world.fresh()
+            self._routes = Routes(self.world)
+            return 200, {}
+        return answer(self.world, self._routes, request, steering)
 
     def stop(self) -> None:
         self._http.shutdown()

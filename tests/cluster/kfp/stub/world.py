@@ -38,6 +38,10 @@ class World:
         self.recurring = Recurring(self)
         self.reports = Reports(self)
 
+    def fresh(self) -> World:
+        """The same installation, new."""
+        return World(self.namespace, self.multi_user, self.kube, self.store_kubernetes)
+
     def next_fault(self) -> Json:
         with self.lock:
             return self.faults.pop(0) if self.faults else {}
