@@ -11,7 +11,7 @@ from trimtab.core.spec.json_schema import reference as reference_of
 from trimtab.core.spec.later import LATER
 from trimtab.core.spec.problems import dotted
 from trimtab.core.spec.rules import RULES
-from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN
+from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN, POSITIVE_PATTERN
 
 INTRODUCTION = """\
 # ContinuousModel
@@ -27,6 +27,12 @@ A *duration* is a whole number and one unit of `s`, `m`, `h`, `d`, `w`: `30s`, `
 and `on` are text, and a name that looks like a number needs quotes. Fields without a default must be given; any other
 key is refused.
 """
+
+TIMES = {
+    DURATION_PATTERN: "duration",
+    POSITIVE_PATTERN: "duration above `0s`",
+    HOLDOUT_PATTERN: "duration, or `N rows`",
+}
 
 
 def markdown(schema: dict[str, Any]) -> str:
@@ -78,8 +84,8 @@ def _kind(field: dict[str, Any]) -> str:
         return f"`{field['const']}`"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
-    if field.get("pattern") in (DURATION_PATTERN, HOLDOUT_PATTERN):
-        return "duration" if field["pattern"] == DURATION_PATTERN else "duration, or `N rows`"
+    if field.get("pattern") in TIMES:
+        return TIMES[field["pattern"]]
     match field.get("type"):
         case "array":
             return f"list of {_kind(field['items'])}"

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from trimtab.core.metrics import METRICS
 from trimtab.core.spec import contradictions_data as data
 from trimtab.core.spec import contradictions_policy as policy
-from trimtab.core.spec.rules import RULES
+from trimtab.core.spec import contradictions_rollout as rollout
+from trimtab.core.spec.rules import REQUEST_RULES, ROLLOUT_RULES, RULES
 
 SECONDS = "{'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}"
 
@@ -116,6 +117,17 @@ SLICED = (
     " && name in self.data.schema && self.data.schema[name].type in ['boolean', 'category'])"
 )
 BLOCKS = f"!self.holdout.matches('^[0-9]+[smhdw]$') || {seconds('self.holdout')} >= 2 * {seconds('self.block')}"
+ONE_FORM = (
+    "(has(self.model) && has(self.version) && has(self.champion)"
+    " && !has(self.target.champion) && !has(self.target.challenger))"
+    " || (!has(self.model) && !has(self.version) && !has(self.champion)"
+    " && has(self.target.champion) && has(self.target.challenger))"
+)
+WITHOUT_MODEL = "has(self.model) || (size(self.steps) > 0 && !self.steps.exists(step, has(step.shadow)))"
+DIFFERENT = (
+    "!has(self.target.challenger) || !has(self.target.champion)"
+    " || self.target.challenger.predictor.name != self.target.champion"
+)
 PERFORMANCE = "!has(self.triggers.performance) || "
 OF_ROLLOUT = ("rollout",)
 
@@ -157,34 +169,33 @@ EXPRESSIONS: dict[Callable[..., Iterator[data.Breach]], tuple[tuple[tuple[str, .
     policy.margin_in_range: ((("evaluation",), _within("self.primary", "self.margin", by_width=True)),),
     policy.blocks_in_holdout: ((("evaluation",), BLOCKS),),
     data.slices_described: (((), SLICED),),
-    policy.one_kind_of_step: (
+    rollout.one_kind_of_step: (
         ((*OF_ROLLOUT, "steps", "*"), ONE_KIND),
         ((*OF_ROLLOUT, "steps", "*"), OWN_GATES),
     ),
-    policy.steps_of_strategy: ((OF_ROLLOUT, STRATEGY),),
-    policy.weights_rise: (
+    rollout.steps_of_strategy: ((OF_ROLLOUT, STRATEGY),),
+    rollout.weights_rise: (
         ((*OF_ROLLOUT, "steps"), f"{HIGHEST}.all(one, {HIGHEST}.exists_one(other, other == one))"),
         ((*OF_ROLLOUT, "steps"), SHADOWS_FIRST),
     ),
-    policy.steps_in_time: ((OF_ROLLOUT, IN_TIME),),
-    policy.users_named: ((OF_ROLLOUT, "self.strategy != 'abTest' || has(self.stickyHeader)"),),
+    rollout.steps_in_time: ((OF_ROLLOUT, IN_TIME),),
+    rollout.users_named: ((OF_ROLLOUT, "self.strategy != 'abTest' || has(self.stickyHeader)"),),
+    rollout.one_form: (((), ONE_FORM),),
+    rollout.steps_without_model: (((), WITHOUT_MODEL),),
+    rollout.predictors_differ: (((), DIFFERENT),),
 }
-ONE_FORM = Validation(
-    (),
-    "(has(self.model) && has(self.version) && has(self.champion)"
-    " && !has(self.target.champion) && !has(self.target.challenger))"
-    " || (!has(self.model) && !has(self.version) && !has(self.champion)"
-    " && has(self.target.champion) && has(self.target.challenger))",
-    "a rollout names either model, version and champion, or target.champion and target.challenger",
-)
 RULES_OF_MODEL = tuple(
     Validation(path, expression, rule.says) for rule in RULES for path, expression in EXPRESSIONS.get(rule.breaches, ())
 )
 RULES_OF_ROLLOUT = (
     *(
-        Validation(rule.path[1:], rule.expression, rule.message)
-        for rule in RULES_OF_MODEL
-        if rule.path[:1] == OF_ROLLOUT
+        Validation(path[len(OF_ROLLOUT) :], expression, rule.says)
+        for rule in ROLLOUT_RULES
+        for path, expression in EXPRESSIONS[rule.breaches]
     ),
-    ONE_FORM,
+    *(
+        Validation(path, expression, rule.says)
+        for rule in REQUEST_RULES
+        for path, expression in EXPRESSIONS[rule.breaches]
+    ),
 )

@@ -1,5 +1,5 @@
 """
-Contradictions within and between triggers, window, training, evaluation and rollout.
+Contradictions within and between triggers, window, training and evaluation.
 
 Each function answers one rule of `rules.RULES`: it yields what was found and the next move, for each breach.
 """
@@ -115,57 +115,6 @@ def performance_threshold(spec: ModelSpec) -> Iterator[Breach]:
     if len(given) != 1:
         hint = "write worseThan: a value of the metric, or dropFromBaseline: a distance"
         yield Breach("found both" if given else "found neither", hint)
-
-
-def one_kind_of_step(spec: ModelSpec) -> Iterator[Breach]:
-    for index, step in enumerate(spec.rollout.steps):
-        kinds = {"shadow": step.shadow, "setWeight": step.set_weight, "pause": step.pause}
-        given = [name for name, value in kinds.items() if value is not None]
-        if len(given) != 1:
-            hint = "write one of {shadow: {minRequests: 500}}, {setWeight: 5} and {pause: {}}"
-            yield Breach(f"found {' and '.join(given) or 'none of them'}", hint, (index,))
-        elif step.set_weight is None and (step.min_requests is not None or step.min_duration is not None):
-            hint = "write {shadow: {minRequests: …}}" if step.shadow else "remove minRequests and minDuration"
-            yield Breach(f"found minRequests or minDuration beside {given[0]}", hint, (index,))
-
-
-def steps_of_strategy(spec: ModelSpec) -> Iterator[Breach]:
-    rollout = spec.rollout
-    weights = [step.set_weight for step in rollout.steps if step.set_weight is not None]
-    at: Path = ("steps",)
-    if rollout.strategy == "immediate" and rollout.steps:
-        yield Breach("found steps with strategy: immediate", "write strategy: canary, or remove the steps", at)
-    if rollout.strategy == "canary" and not weights:
-        yield Breach("found canary without a setWeight step", "add {setWeight: 5}, or write strategy: shadow", at)
-    if rollout.strategy == "shadow" and (not rollout.steps or any(step.shadow is None for step in rollout.steps)):
-        hint = "write steps: [{shadow: {minRequests: 500}}], or strategy: canary"
-        yield Breach("found shadow with other steps, or with none", hint, at)
-    if rollout.strategy == "abTest" and len(weights) != 1:
-        yield Breach(f"found abTest with {len(weights)} setWeight steps", "keep one, such as {setWeight: 50}", at)
-
-
-def weights_rise(spec: ModelSpec) -> Iterator[Breach]:
-    highest = 0
-    for index, step in enumerate(spec.rollout.steps):
-        if step.set_weight is None:
-            if step.shadow is not None and highest:
-                yield Breach("found shadow after a weight", "move the shadow step to the front", (index,))
-        elif step.set_weight <= highest:
-            yield Breach(f"found {step.set_weight} after {highest}", "order the weights upwards", (index, "setWeight"))
-        else:
-            highest = step.set_weight
-
-
-def steps_in_time(spec: ModelSpec) -> Iterator[Breach]:
-    needed = sum((step.min_duration or timedelta(0) for step in spec.rollout.steps), timedelta(0))
-    if needed > spec.rollout.max_duration:
-        found = f"the steps take at least {format_duration(needed)}"
-        yield Breach(found, f"raise maxDuration above {format_duration(needed)}, or shorten minDuration")
-
-
-def users_named(spec: ModelSpec) -> Iterator[Breach]:
-    if spec.rollout.strategy == "abTest" and spec.rollout.sticky_header is None:
-        yield Breach("found strategy: abTest and no stickyHeader", "add stickyHeader: x-user-id, or write canary")
 
 
 def _task(spec: ModelSpec) -> Task | None:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from trimtab.core.spec.cel import RULES_OF_MODEL, RULES_OF_ROLLOUT, Validation
-from trimtab.core.spec.json_schema import json_schema
+from trimtab.core.spec.json_schema import json_schema, reference
 from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN
 
 GROUP, VERSION = "trimtab.dev", "v1alpha1"
@@ -79,7 +79,7 @@ def definition(
     spec = structural(schema["properties"]["spec"], schema["$defs"])
     for rule in rules:
         _place(spec, rule)
-    name = schema["$defs"]["Metadata"]["properties"]["name"]
+    name = schema["$defs"][reference(schema["properties"]["metadata"])[0]]["properties"]["name"]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -183,6 +183,8 @@ def _of_object(found: Schema, field: Schema, sections: Mapping[str, Schema]) -> 
         found["properties"] = {name: structural(each, sections, name) for name, each in field["properties"].items()}
         if field.get("required"):
             found["required"] = list(field["required"])
+        if more:
+            found["x-kubernetes-preserve-unknown-fields"] = True
     elif isinstance(more, dict):
         found["additionalProperties"] = structural(more, sections)
         found["maxProperties"] = min(field.get("maxProperties", MOST_ITEMS), MOST_ITEMS)

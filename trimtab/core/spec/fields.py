@@ -22,6 +22,7 @@ from trimtab.core.metrics import METRICS
 from trimtab.core.spec.units import (
     DURATION_PATTERN,
     HOLDOUT_PATTERN,
+    POSITIVE_PATTERN,
     S3_PATTERN,
     Unfit,
     check_cron,
@@ -85,7 +86,11 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "maxLength": 13, "examples": ["30s", "6h", "2w"]}),
 ]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+PositiveDuration = Annotated[
+    Duration,
+    AfterValidator(_positive),
+    WithJsonSchema({"type": "string", "pattern": POSITIVE_PATTERN, "maxLength": 13, "examples": ["30s", "6h", "2w"]}),
+]
 Holdout = Annotated[
     timedelta | int,
     BeforeValidator(parse_holdout),

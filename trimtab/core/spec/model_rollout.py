@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema
 
 from trimtab.core.spec.fields import Section
 from trimtab.core.spec.model import NAME_LENGTH, NAME_PATTERN, Metadata
 from trimtab.core.spec.rollout import Rollout
 
 SELDON_NAME_LENGTH = 63
+Predictor = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": SELDON_NAME_LENGTH,
+                    "description": "Name of the predictor.",
+                }
+            },
+            "additionalProperties": True,
+        }
+    ),
+]
 
 
 class Challenger(Section):
     """A challenger that no registry knows."""
 
-    predictor: dict[str, Any] = Field(
+    predictor: Predictor = Field(
         description="A predictor as it would stand in the SeldonDeployment: name, graph and componentSpecs."
     )
 
@@ -49,7 +67,8 @@ class RolloutRequest(Rollout):
 
     strategy: Literal["immediate", "canary", "shadow", "abTest"] = Field(
         default="canary",
-        description="canary: rising shares of traffic. shadow: copied traffic only.",
+        description="canary: rising shares of traffic. shadow: copied traffic only. abTest: sticky users at one "
+        "weight.",
     )
     model: str | None = Field(
         default=None, pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="The ContinuousModel, or null."
@@ -67,15 +86,15 @@ class RolloutRequest(Rollout):
     promoted: bool = Field(default=False, description="true: skip what is left and promote.")
     aborted: bool = Field(default=False, description="true: all traffic to the champion, for good.")
 
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        of_model = (self.model, self.version, self.champion)
-        free = (self.target.champion, self.target.challenger)
-        if all(each is not None for each in of_model) and all(each is None for each in free):
-            return self
-        if all(each is None for each in of_model) and all(each is not None for each in free):
-            return self
-        raise ValueError("a rollout names either model, version and champion, or target.champion and target.challenger")
+
+class RolloutMetadata(Metadata):
+    """The rollout's name, and what a cluster adds to it."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=SELDON_NAME_LENGTH,
+        description="Name of the rollout: a-z, 0-9 and inner hyphens, at most 63 characters. A model's: NAME-vN.",
+    )
 
 
 class ModelRollout(Section):
@@ -83,7 +102,7 @@ class ModelRollout(Section):
 
     api_version: Literal["trimtab.dev/v1alpha1"] = Field(description="Version of this format.")
     kind: Literal["ModelRollout"] = Field(description="Kind of this document.")
-    metadata: Metadata = Field(description="The rollout's name.")
+    metadata: RolloutMetadata = Field(description="The rollout's name.")
     spec: RolloutRequest = Field(description="What it is to do, and what people ask of it.")
 
     @property

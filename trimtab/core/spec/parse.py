@@ -1,4 +1,4 @@
-"""A spec's text to a checked ContinuousModel, or every problem it has."""
+"""A document's text to a checked ContinuousModel or ModelRollout, or every problem it has."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from trimtab.core.spec import document
 from trimtab.core.spec.data import Column
 from trimtab.core.spec.document import Document
 from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.spec.model_rollout import ModelRollout
 from trimtab.core.spec.problems import InvalidSpec, Problem, from_pydantic, show
-from trimtab.core.spec.rules import broken_rules
+from trimtab.core.spec.rules import broken_rules, broken_rules_of_rollout
 
 
 def load(text: str, source: str = "model.yaml") -> ContinuousModel:
@@ -44,6 +45,25 @@ def from_document(written: Document, source: str = "model.yaml") -> ContinuousMo
     if problems:
         raise InvalidSpec(source, (_placed(problem, written) for problem in problems))
     return model
+
+
+def rollout_from_document(written: Document, source: str = "rollout.yaml") -> ModelRollout:
+    """
+    The ModelRollout that a document describes.
+
+    Raises:
+        Invalid: With every problem, as `load`.
+    """
+    _need_mapping(written.value, source)
+    try:
+        found = ModelRollout.model_validate(written.value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        problems = from_pydantic(error, ModelRollout)
+        raise InvalidSpec(source, (_placed(problem, written) for problem in problems)) from None
+    problems = broken_rules_of_rollout(found.spec)
+    if problems:
+        raise InvalidSpec(source, (_placed(problem, written) for problem in problems))
+    return found
 
 
 def load_columns(text: str, source: str) -> dict[str, Column]:

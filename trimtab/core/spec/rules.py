@@ -1,32 +1,72 @@
 """
 What must hold between the fields of a spec: one table, each rule a sentence that a refusal ends with.
 
-To add a rule: a line here, and its function in contradictions_data or contradictions_policy.
+To add a rule: a line here, and its function in contradictions_data, contradictions_policy or contradictions_rollout;
+what the API server can hold by itself, in cel too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from trimtab.core.spec import contradictions_data as data
 from trimtab.core.spec import contradictions_policy as policy
+from trimtab.core.spec import contradictions_rollout as rollout
 from trimtab.core.spec.contradictions_data import Breach
 from trimtab.core.spec.document import Path
 from trimtab.core.spec.model import ModelSpec
+from trimtab.core.spec.model_rollout import RolloutRequest
 from trimtab.core.spec.problems import Problem
+from trimtab.core.spec.rollout import Rollout
+
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Generic[T_contra]):
     """Below which path of the spec it holds, what it says, and the function that finds each breach of it."""
 
     path: Path
     says: str
-    breaches: Callable[[ModelSpec], Iterator[Breach]]
+    breaches: Callable[[T_contra], Iterator[Breach]]
+
+    def broken(self, spec: T_contra) -> Iterator[Problem]:
+        """Every breach, with its path below `spec`."""
+        for breach in self.breaches(spec):
+            yield Problem(("spec", *self.path, *breach.at), f"{breach.found}; {self.says}", breach.hint)
 
 
-RULES = (
+@dataclass(frozen=True)
+class _Request:
+    """A ModelRollout's spec as something that has a rollout: it is one."""
+
+    rollout: Rollout
+
+
+ROLLOUT_RULES: tuple[Rule[rollout.Led], ...] = (
+    Rule(("rollout", "steps"), "a step is exactly one of shadow, setWeight and pause", rollout.one_kind_of_step),
+    Rule(("rollout",), "steps are those of their strategy", rollout.steps_of_strategy),
+    Rule(("rollout", "steps"), "weights rise from step to step, shadow before them", rollout.weights_rise),
+    Rule(("rollout", "maxDuration"), "the steps fit into maxDuration", rollout.steps_in_time),
+    Rule(("rollout", "stickyHeader"), "abTest needs stickyHeader", rollout.users_named),
+)
+REQUEST_RULES: tuple[Rule[RolloutRequest], ...] = (
+    Rule(
+        (),
+        "a rollout names either model, version and champion, or target.champion and target.challenger",
+        rollout.one_form,
+    ),
+    Rule(
+        (),
+        "a rollout without a model has steps, and no shadow: mirrored requests are counted by the prediction log, "
+        "which only models have",
+        rollout.steps_without_model,
+    ),
+    Rule((), "champion and challenger are predictors of different names", rollout.predictors_differ),
+)
+RULES: tuple[Rule[ModelSpec], ...] = (
     Rule(("data",), "exactly one of schema and schemaRef is given", data.one_schema),
     Rule((), "a list of names holds each name once", data.names_once),
     Rule(("data",), "target, timestamp, key and exclude name different columns", data.roles_differ),
@@ -53,18 +93,19 @@ RULES = (
     Rule(("evaluation", "margin"), "a margin is smaller than its metric's range", policy.margin_in_range),
     Rule(("evaluation", "block"), "a holdout holds at least two blocks", policy.blocks_in_holdout),
     Rule(("evaluation", "slices"), "a slice is a category or boolean column of the schema", data.slices_described),
-    Rule(("rollout", "steps"), "a step is exactly one of shadow, setWeight and pause", policy.one_kind_of_step),
-    Rule(("rollout",), "steps are those of their strategy", policy.steps_of_strategy),
-    Rule(("rollout", "steps"), "weights rise from step to step, shadow before them", policy.weights_rise),
-    Rule(("rollout", "maxDuration"), "the steps fit into maxDuration", policy.steps_in_time),
-    Rule(("rollout", "stickyHeader"), "abTest needs stickyHeader", policy.users_named),
+    *ROLLOUT_RULES,
 )
 
 
 def broken_rules(spec: ModelSpec) -> list[Problem]:
     """Every breach of every rule, with its path below `spec`."""
-    return [
-        Problem(("spec", *rule.path, *breach.at), f"{breach.found}; {rule.says}", breach.hint)
-        for rule in RULES
-        for breach in rule.breaches(spec)
-    ]
+    return [problem for rule in RULES for problem in rule.broken(spec)]
+
+
+def broken_rules_of_rollout(spec: RolloutRequest) -> list[Problem]:
+    """As `broken_rules`, for a ModelRollout, whose policy stands directly below `spec`."""
+    found = [problem for rule in REQUEST_RULES for problem in rule.broken(spec)]
+    for rule in ROLLOUT_RULES:
+        for problem in rule.broken(_Request(spec)):
+            found.append(replace(problem, parts=("spec", *problem.parts[2:])))
+    return found

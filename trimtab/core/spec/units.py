@@ -11,6 +11,7 @@ UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"
 LONGEST = timedelta(weeks=5200)  # a century: beyond it, arithmetic with dates begins to overflow
 
 DURATION_PATTERN = r"^[0-9]{1,12}[smhdw]$"
+POSITIVE_PATTERN = r"^0*[1-9][0-9]*[smhdw]$"
 HOLDOUT_PATTERN = r"^([0-9]{1,12}[smhdw]|[1-9][0-9]{0,11} rows?)$"
 S3_PATTERN = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$"
 # What Kubernetes' CronJob takes: no seconds, no @daily, none of croniter's own letters.
