@@ -64,6 +64,15 @@ compile: $(VENV)/library.done ## The Kubeflow pipeline package: build/continuous
 generated: $(VENV)/dev.done ## Write again what is generated from the spec: JSON Schema, reference
 	$(BIN)/python -m trimtab.app.generated
 
+.PHONY: images
+images: ## The container images, by docker, podman or buildah: trimtab/{pipeline,services,serving}:TAG
+	images/build $(TAG)
+TAG ?= test
+
+.PHONY: image-archives
+image-archives: $(VENV)/library.done $(SERVING)/serving.done ## The same as build/images.tar, for a cluster without a registry
+	$(BIN)/python images/archive.py --tag $(TAG) build/images.tar $(ARGS)
+
 .PHONY: pins
 pins: $(VENV)/build.done ## Compile requirements/*.in to pinned, hashed requirements/*.txt
 	$(PINS) requirements/build.in -o requirements/build.txt
@@ -71,6 +80,8 @@ pins: $(VENV)/build.done ## Compile requirements/*.in to pinned, hashed requirem
 	$(PINS) requirements/dev.in -o requirements/dev.txt
 	$(PINS) requirements/serving.in -o requirements/serving.txt
 	$(PINS) requirements/cluster.in -o requirements/cluster.txt
+	$(PINS) requirements/pipeline.in -o requirements/pipeline.txt
+	$(PINS) requirements/services.in -o requirements/services.txt
 
 .PHONY: clean
 clean: ## Remove environments and everything built; leaves .trimtab alone, which may hold data
@@ -80,7 +91,7 @@ clean: ## Remove environments and everything built; leaves .trimtab alone, which
 .PHONY: help
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Environments: each a marker file, newer than what it was made from.
 $(VENV)/build.done: requirements/build.txt
