@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trimtab.adapters.kubernetes.kinds import MODEL, SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, SELDON_DEPLOYMENT
 from trimtab.app.cluster.resources import model_of
 from trimtab.core.errors import Fenced, TrimtabError
 
@@ -49,14 +49,22 @@ def test_a_challenger_that_never_becomes_ready_harms_nobody_and_is_taken_away(
     assert canary.phase() == "Aborted"
 
 
-def test_a_challenger_that_crashes_in_mid_rollout_does_not_hold_up_its_own_end(
+def test_a_challenger_that_crashes_after_an_update_does_not_hold_up_its_own_end(
     canary: Canary, pods: Any, kubectl: Kubectl, namespace: str
 ) -> None:
     at_weight(canary, 10)
-    pods.never_ready(namespace, "v2")
+    pods.crash_after_update(namespace, "v2")
+    image = "/spec/predictors/1/componentSpecs/0/spec/containers/0/image"
+    canary.api.patch(SELDON_DEPLOYMENT, namespace, "flights", [{"op": "replace", "path": image, "value": "bad:1"}])
+    canary.until(lambda: "v2" not in ready(canary), "the crash")
     canary.send(400)
+    for _ in range(5):
+        canary.look()
+    assert canary.answering() == {"v1": 90, "v2": 10}
+
     abort(kubectl)
     back_at_the_champion(canary)
+
     assert canary.phase() == "Aborted"
 
 
@@ -141,6 +149,17 @@ def test_two_controllers_at_once_make_one_rollout_of_it(canary: Canary, kubectl:
         former.lead(canary.namespace, model_of(found), found, canary.epoch - 1)
     canary.send(400)
     at_weight(canary, 50)
+
+
+def ready(canary: Canary) -> set[str]:
+    """Versions whose pods are all of the newest template, and ready."""
+    found = set()
+    for each in canary.api.list(DEPLOYMENT, canary.namespace)[0]:
+        status, wanted = each.get("status") or {}, each["spec"]["replicas"]
+        current = status.get("observedGeneration") == each["metadata"]["generation"]
+        if current and status.get("updatedReplicas") == status.get("availableReplicas") == wanted:
+            found.add(each["metadata"]["labels"]["version"])
+    return found
 
 
 def with_trouble(act: Callable[[], Any]) -> None:
