@@ -117,16 +117,17 @@ class Election:
 
     def _keep(self) -> None:
         while not self._ending.wait(min(RENEW_SECONDS, self._seconds / 3)):
+            why = ""
             try:
-                holder = self._try()
+                if holder := self._try():
+                    why = f"{holder} leads"
             except TrimtabError as error:
-                holder = ""
                 log.info("the Lease could not be renewed: %s", error.message)
             # Two thirds: it must have ended before another may begin.
-            if not holder and self._clock() - self._renewed > self._seconds * 2 / 3:
-                holder = "nobody known: the API server did not answer in time"
-            if holder:
-                self._lost(f"this process leads no longer; {holder} leads")
+            if not why and self._clock() - self._renewed > self._seconds * 2 / 3:
+                why = f"the API server did not answer for {self._clock() - self._renewed:.0f} s, and another may lead"
+            if why:
+                self._lost(f"this process leads no longer: {why}")
                 return
 
     def _body(self, before: dict[str, Any], transitions: int) -> Object:
