@@ -18,7 +18,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from control_plane import ControlPlane, audit, free_ports, kubeconfig
+from control_plane import Asked, ControlPlane, asked, audit, free_ports, kubeconfig
 from kubelet import Kubelet
 from programs import programs
 from seldon.webhook import REGISTRATION
@@ -36,6 +36,10 @@ RUN = uuid.uuid4().hex[:6]  # of this worker
 OURS = "trimtab.dev"  # the group of trimtab's kinds
 LABEL = "trimtab.dev/tests"  # on its namespaces
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+CLUSTER_ROLE = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDING = Kind(
+    "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 
 
@@ -65,12 +69,12 @@ class Cluster:
         return connect(self.kubeconfig_as(namespace, service_account))
 
     def kubeconfig_as(self, namespace: str, service_account: str) -> Path:
-        """A kubeconfig with a token of the service account, valid for an hour."""
+        """A kubeconfig with a token of the service account, valid as long as any test run."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         request = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": 3600},
+            "spec": {"expirationSeconds": 6 * 3600},
         }
         token = self.api.raw("POST", path, request)["status"]["token"]
         given = yaml.safe_load(self.kubeconfig.read_text())
@@ -82,6 +86,10 @@ class Cluster:
     def audit(self) -> list[dict[str, Any]]:
         """Every answered request so far; on somebody else's cluster none is known."""
         return audit(self.plane.audit_log) if self.plane else []
+
+    def asked(self, service_account: str) -> set[Asked]:
+        """What service accounts of that name asked for so far."""
+        return asked(self.audit(), service_account)
 
     def restart_api_server(self) -> None:
         """kill -9, and start again."""
@@ -142,7 +150,7 @@ def until(found: Any, seconds: float = 60.0, what: str = "") -> Any:
         if value:
             return value
         assert time.monotonic() < deadline, what or f"not within {seconds:.0f} s"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def connect(file: Path) -> Api:
@@ -208,9 +216,11 @@ def namespace(make_namespace: Callable[[], str]) -> str:
 def operator(cluster: Cluster) -> Iterator[SeldonOperator]:
     """The stand-in for Seldon's operator, its webhook asked by the API server. After each test it is up again."""
     own = cluster.plane is not None
+    system = f"seldon-{RUN}"
+    _allow_operator(cluster, system)
     found = SeldonOperator(
-        cluster.kubeconfig,
-        cluster.folder / f"seldon-{RUN}",
+        cluster.kubeconfig_as(system, "manager"),
+        cluster.folder / system,
         free_ports(1)[0],
         "" if own else f"test-{RUN}-",
         "" if own else f"{LABEL}={RUN}",
@@ -222,7 +232,23 @@ def operator(cluster: Cluster) -> Iterator[SeldonOperator]:
         yield found
     finally:
         found.down()
-        cluster.api.delete(REGISTRATION, "", f"seldon-validating-webhook-configuration-seldon-{RUN}")
+        cluster.api.delete(REGISTRATION, "", f"seldon-validating-webhook-configuration-{system}")
+        cluster.api.delete(CLUSTER_ROLE_BINDING, "", system)
+        cluster.api.delete(NAMESPACE, "", system)
+
+
+def _allow_operator(cluster: Cluster, system: str) -> None:
+    """A service account of its own, with the permissions that its manifest grants."""
+    role = yaml.safe_load((Path(__file__).parent / "seldon" / "role.yaml").read_text())
+    cluster.api.apply(CLUSTER_ROLE, role, "tests", force=True)
+    meta = {"name": system, "labels": {LABEL: RUN}}
+    cluster.api.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+    account = {"kind": "ServiceAccount", "name": "manager", "namespace": system}
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "manager", "namespace": system}}
+    cluster.api.create(SERVICE_ACCOUNT, body)
+    granted = {"apiGroup": CLUSTER_ROLE.group, "kind": "ClusterRole", "name": role["metadata"]["name"]}
+    binding = {"apiVersion": CLUSTER_ROLE.api_version, "kind": "ClusterRoleBinding", "metadata": {"name": system}}
+    cluster.api.create(CLUSTER_ROLE_BINDING, {**binding, "roleRef": granted, "subjects": [account]})
 
 
 def _wait_for_webhook(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from programs import programs
 
-READY_SECONDS = 120.0
+READY_SECONDS = 240.0
 CERTIFICATE = Path("certs", "apiserver.crt")  # the server makes it at its first start
 TOKEN = "for-tests-on-the-loopback"
 # Who asked for what and got which answer: what permissions are proved by.
@@ -198,3 +199,35 @@ def audit(log: Path) -> list[dict[str, Any]]:
     if not log.exists():
         return []
     return [json.loads(line) for line in log.read_text().splitlines() if line]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    One kind of request.
+
+    Attributes:
+        resource: With group and subresource: `apps/deployments`, `pods/status`; a path where it is no resource.
+        namespace: Empty for what belongs to no namespace, and for requests about all.
+        allowed: By RBAC; a namespace that is being deleted refuses with the same code, and is no matter of permission.
+    """
+
+    verb: str
+    resource: str
+    namespace: str
+    allowed: bool
+
+
+def asked(requests: list[dict[str, Any]], service_account: str) -> set[Asked]:
+    """What service accounts of that name, of whatever namespace, asked for."""
+    found = set()
+    for each in requests:
+        who = each["user"].get("username", "").split(":")
+        if who[:2] != ["system", "serviceaccount"] or who[-1] != service_account:
+            continue
+        at = each.get("objectRef") or {}
+        parts = (at.get("apiGroup", ""), at.get("resource", ""), at.get("subresource", ""))
+        resource = "/".join(part for part in parts if part) or each["requestURI"].split("?")[0]
+        allowed = (each.get("annotations") or {}).get("authorization.k8s.io/decision") != "forbid"
+        found.add(Asked(each["verb"], resource, at.get("namespace", ""), allowed))
+    return found

@@ -81,7 +81,7 @@ class Iris:
         }
 
     def until_settled(self) -> None:
-        """Available with every condition, and all Deployments rolled out."""
+        """The spec's weights are routed, it is Available with every condition, all Deployments are rolled out."""
         self.until(self._settled, "not settled")
 
     def _settled(self) -> bool:
@@ -89,8 +89,12 @@ class Iris:
         status = found.get("status") or {}
         ready = [each["status"] for each in status.get("conditions", []) if each["type"] == "Ready"]
         wanted = [each["name"] for each in found["spec"]["predictors"]]
+        weights = {
+            each["name"]: each.get("traffic", 0) for each in found["spec"]["predictors"] if not each.get("shadow")
+        }
         return (
-            status.get("state") == "Available"
+            self.routes() == weights
+            and status.get("state") == "Available"
             and ready == ["True"]
             and len(status["deploymentStatus"]) == len(wanted)
             and all(self._rolled_out(name) for name in wanted)
@@ -112,7 +116,7 @@ class Iris:
         deadline = time.monotonic() + seconds
         while not (value := found()):
             assert time.monotonic() < deadline, f"{what}: {self.status}, routes {self.routes()}"
-            time.sleep(0.02)
+            time.sleep(0.1)
         return value
 
 

@@ -199,3 +199,15 @@ def test_two_writers_of_one_object_do_not_end_it(iris):
     thread.join()
     iris.until(lambda: iris.routes() == {"main": 70, "canary": 30}, "the last weights")
     iris.until_settled()
+
+
+def test_its_permissions_suffice_for_all_that(cluster, iris):
+    iris.create(predictor("main", 100), predictor("canary", 0))
+    iris.until_settled()
+    iris.change(predictor("main", 100))
+    iris.until_settled()
+    if cluster.plane is None:
+        pytest.skip("the audit log is somebody else's")
+    asked = cluster.asked("manager")
+    assert {"get", "list", "watch", "create", "update", "delete"} <= {each.verb for each in asked}
+    assert [each for each in asked if not each.allowed] == []
