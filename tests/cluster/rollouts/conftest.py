@@ -243,7 +243,7 @@ class Witness:
         live = {each["name"]: each.get("traffic", 0) for each in predictors if not each.get("shadow")}
         if len(live) > 1 and sum(live.values()) != 100:
             self.broken.append(f"weights {live}")
-        if any("replicas" not in each for each in predictors):
+        if len(predictors) > 1 and any("replicas" not in each for each in predictors):  # one may be a person's own
             self.broken.append(f"no replicas: {[each['name'] for each in predictors]}")
         if not self.splits or self.splits[-1] != live:
             self.splits.append(live)
