@@ -88,6 +88,11 @@ class SeldonTraffic:
                 "leave stickyHeader out, and take strategy: canary, in a cluster",
             )
         resource = self._resource()
+        if resource is None and self._predictors.deployment() is None:
+            raise Invalid(
+                f"found no SeldonDeployment {self._name} in namespace {self._namespace}",
+                "the rollout works on one that exists: apply it first",
+            )
         found = None if resource is None else self._found(resource)
         split = self._split(serving)
         write = next_write(found, split, serving)
@@ -199,11 +204,7 @@ class SeldonTraffic:
     def _make(self, resource: Object | None, write: Write) -> None:
         if resource is None:
             new = self._predictors.deployment()
-            if new is None:
-                raise Invalid(
-                    f"found no SeldonDeployment {self._name} in namespace {self._namespace}",
-                    "the rollout works on one that exists: apply it first",
-                )
+            assert new is not None  # asked before
             new["spec"]["predictors"] = list(write.create)
             new["metadata"].setdefault("annotations", {})[BOOK] = written(write.book)
             self._api.create(SELDON_DEPLOYMENT, new, manager=MANAGER)
