@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from trimtab.adapters.kubernetes.api import Object
 from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.predictor import ModelPredictors
+from trimtab.adapters.kubernetes.seldon_traffic import SeldonTraffic
 from trimtab.core.errors import Invalid, Unavailable
 from trimtab.core.ports import Serving
 
@@ -231,6 +234,13 @@ def test_without_a_deployment_a_rollout_without_a_model_says_so(adopted: Callabl
     found.until_true(lambda: not found.predictors(), "its deletion")
     with pytest.raises(Invalid, match="found no SeldonDeployment flights"):
         found.traffic.want(ONE)
+
+
+def test_where_none_can_be_made_the_reason_is_told(flights: Any) -> None:
+    predictors = ModelPredictors(replace(flights.traffic._predictors._served, namespace="nowhere"))
+    traffic = SeldonTraffic(flights.api, "nowhere", "flights", predictors, flights.traffic._answers)
+    with pytest.raises(Invalid, match="nowhere"):
+        traffic.want(ONE)
 
 
 def test_what_the_model_server_is_given(flights: Any) -> None:

@@ -207,7 +207,11 @@ class SeldonTraffic:
             assert new is not None  # asked before
             new["spec"]["predictors"] = list(write.create)
             new["metadata"].setdefault("annotations", {})[BOOK] = written(write.book)
-            self._api.create(SELDON_DEPLOYMENT, new, manager=MANAGER)
+            try:
+                self._api.create(SELDON_DEPLOYMENT, new, manager=MANAGER)
+            except NotFound as error:
+                said = f"cannot make SeldonDeployment {self._name} in namespace {self._namespace}: {error.message}"
+                raise Invalid(said, "docs/kubernetes.md says how Seldon Core 1.17 is installed") from error
             return
         noted = _noted(resource, write)
         if not noted and all(operation["op"] == "test" for operation in write.operations):
