@@ -34,8 +34,9 @@ test-cluster: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done #
 	TRIMTAB_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/dev.done $(SERVING)/serving.done ## Seeded random kills for SECONDS (default: all that are named)
-	TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -n 0 --timeout 0 $(ARGS)
+soak: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done ## Seeded random kills for SECONDS (default: all that are named)
+	@$(BIN)/python tests/cluster/programs.py >/dev/null
+	TRIMTAB_TEST_CLUSTER=1 TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -n 0 --timeout 0 $(ARGS)
 SECONDS_LIMIT := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 
 .PHONY: lint

@@ -63,7 +63,7 @@ class Cluster:
             if self.models.seen(resource):
                 self.workers.add(Work("model", key))
                 self.workers.add(Work("serving", key))
-        elif model:
+        elif model and meta.get("ownerReferences"):  # a person's own says why it is none
             self.workers.add(Work("serving", (key[0], model)))
         else:
             self._free[key] = resource
