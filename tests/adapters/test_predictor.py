@@ -41,6 +41,7 @@ def test_the_server_is_told_what_to_serve_and_where_its_state_is() -> None:
     assert (variables["TRIMTAB_STATE_BUCKET"], variables["TRIMTAB_NAMESPACE"]) == ("state", "air")
     assert variables["TRIMTAB_TRUSTED_TYPES"] == "mine.Encoder"
     assert container["image"] == "trimtab/serving@sha256:1"
+    assert container["resources"] == {"requests": {"cpu": "50m", "memory": "256Mi"}}
     assert not any("KEY" in name or "SECRET" in name for name in variables)
 
 

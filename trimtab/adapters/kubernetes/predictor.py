@@ -16,6 +16,7 @@ from trimtab.core.rollout.predictors import Body
 CONTAINER = "model"
 USER = 65532  # of the serving image
 LOG, CACHE = "/var/lib/trimtab", "/var/cache/trimtab"
+REQUESTS = {"cpu": "50m", "memory": "256Mi"}  # a server with one small model; not a limit
 VERSION = re.compile(r"v([1-9][0-9]*)")
 SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -34,7 +35,7 @@ class ServedModel:
         image: Of the model server.
         secret: In the model's namespace, with the store's address and credentials; may be missing.
         account: The pods' service account.
-        resources: Requests and limits of the model server.
+        resources: Requests and limits of the model server; without them `REQUESTS`.
     """
 
     namespace: str
@@ -113,10 +114,9 @@ def _pod(served: ServedModel, version: int) -> Body:
         "readinessProbe": _probe("/health/status", ports["http"], 2, 3),
         "livenessProbe": {**_probe("/health/ping", ports["http"], 10, 6), "initialDelaySeconds": 30},
         "securityContext": SECURITY,
+        "resources": dict(served.resources or {"requests": REQUESTS}),
         "volumeMounts": [{"name": name, "mountPath": path} for name, path in folders.items()],
     }
-    if served.resources:
-        container["resources"] = dict(served.resources)
     return {
         "serviceAccountName": served.account,
         "terminationGracePeriodSeconds": 30,  # the log's last segment is put into the store
