@@ -188,3 +188,24 @@ def test_init_tells_what_it_needs(case: str, here: Path, capsys: pytest.CaptureF
     assert found in said
     assert hint in said
     assert list(here.iterdir()) == []
+
+
+def test_check_takes_a_model_rollout_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """\
+apiVersion: trimtab.dev/v1alpha1
+kind: ModelRollout
+metadata: {name: iris-canary}
+spec:
+  steps: [{setWeight: 10}, {setWeight: 50}]
+  target: {seldonDeployment: iris, champion: main, challenger: {predictor: {name: canary}}}
+"""
+    Path("rollout.yaml").write_text(text)
+    main(["check", "-f", "rollout.yaml"])
+    assert capsys.readouterr().out.splitlines() == [
+        "OK iris-canary: canary of canary beside main on iris, 2 steps",
+        "next: kubectl apply -f rollout.yaml",
+    ]
+    Path("rollout.yaml").write_text(text.replace("setWeight: 10", "setWeight: 60"))
+    assert fails("check", "-f", "rollout.yaml", "--json") == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["path"], problem["line"]) == ("spec.steps[1].setWeight", 5)

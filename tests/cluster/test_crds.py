@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,21 @@ from trimtab.core.errors import Invalid
 from trimtab.core.spec.cel import EXPRESSIONS
 from trimtab.core.spec.document import Document
 from trimtab.core.spec.model import ContinuousModel
-from trimtab.core.spec.parse import from_document
+from trimtab.core.spec.parse import from_document, rollout_from_document
 from trimtab.core.spec.problems import InvalidSpec
-from trimtab.core.spec.rules import RULES
+from trimtab.core.spec.rules import REQUEST_RULES, ROLLOUT_RULES, RULES
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core" / "spec"))
+
+from contradictory_specs import CONTRADICTIONS, CONTRADICTORY_ROLLOUTS, SOUND, edited, edited_rollout
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+# What no expression can see, or what would cost too much: the controller says it, in the condition Accepted.
+LEFT_TO_THE_CONTROLLER = {
+    "a category's value twice",
+    "a seed among the parameters",
+    "threads of a step among the parameters",
+}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -56,40 +67,6 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 CANARY = {"strategy": "canary", "steps": [{"setWeight": 5}, {"setWeight": 50}]}
-# By what the rule says: a document that breaks it and no other.
-BROKEN: dict[str, dict[str, Any]] = {
-    "exactly one of schema and schemaRef is given": document(data__schemaRef="s3://landing/schema.yaml"),
-    "a list of names holds each name once": document(data__key=["a", "a"]),
-    "target, timestamp, key and exclude name different columns": document(data__exclude=["ts"]),
-    "the target is a column of the schema that can be learned": document(data__target="delayed"),
-    "the event time, where it is declared, has type timestamp": document(data__schema__ts={"type": "string"}),
-    "a category lists its values; no other type has values": document(data__schema__carrier={"type": "category"}),
-    "min and max belong to float and int, min at most max": document(
-        data__schema__distance={"type": "float", "min": 3, "max": 2}
-    ),
-    "joinBy: key needs a key": document(data__labels={"joinBy": "key"}),
-    "labels and uploads lie under different prefixes": document(data__labels={"source": "s3://landing/in/labels/"}),
-    "exactly one of worseThan and dropFromBaseline": document(triggers={"performance": {"metric": "roc_auc"}}),
-    "a fixed window has a size, and no other has": document(window={"strategy": "fixed"}),
-    "a dynamic window has two candidates or more, and no other has": document(window={"candidates": ["2w"]}),
-    "the primary metric is one of metrics": document(evaluation__metrics=["log_loss"]),
-    "a metric fits the type of the target": document(evaluation__primary="r2"),
-    "a threshold lies in its metric's range": document(evaluation__floor=1.5),
-    "a margin is smaller than its metric's range": document(evaluation__margin=1.0),
-    "a holdout holds at least two blocks": document(evaluation__block="1w", evaluation__holdout="10d"),
-    "a slice is a category or boolean column of the schema": document(evaluation__slices=["distance"]),
-    "a step is exactly one of shadow, setWeight and pause": document(
-        rollout={"strategy": "canary", "steps": [{"setWeight": 5, "pause": {}}]}
-    ),
-    "steps are those of their strategy": document(rollout={"strategy": "canary", "steps": [{"pause": {}}]}),
-    "weights rise from step to step, shadow before them": document(
-        rollout={"strategy": "canary", "steps": [{"setWeight": 50}, {"setWeight": 5}]}
-    ),
-    "the steps fit into maxDuration": document(
-        rollout={"strategy": "canary", "maxDuration": "1h", "steps": [{"setWeight": 5, "minDuration": "2h"}]}
-    ),
-    "abTest needs stickyHeader": document(rollout={"strategy": "abTest", "steps": [{"setWeight": 50}]}),
-}
 
 
 def checked(body: dict[str, Any]) -> ContinuousModel:
@@ -102,18 +79,47 @@ def apply(cluster: Any, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
     return cluster.api.apply(kind, body, "tests", force=True)
 
 
+def found_by_check(text: str) -> set[str]:
+    """The rules that `trimtab check` finds broken."""
+    body = yaml.safe_load(text)
+    read = from_document if body["kind"] == "ContinuousModel" else rollout_from_document
+    with pytest.raises(InvalidSpec) as refused:
+        read(Document(body, {}))
+    said = refused.value.message
+    return {rule.says for rule in (*RULES, *REQUEST_RULES) if rule.says in said}
+
+
 def test_every_rule_that_stands_in_the_schema_is_tried() -> None:
-    assert {rule.says for rule in RULES if rule.breaches in EXPRESSIONS} == set(BROKEN)
+    of_models = set().union(*(found_by_check(edited(*changes)) for changes, _ in CONTRADICTIONS.values()))
+    assert {rule.says for rule in RULES if rule.breaches in EXPRESSIONS} <= of_models
+    of_rollouts = set().union(
+        *(found_by_check(edited_rollout(*changes)) for changes, _ in CONTRADICTORY_ROLLOUTS.values())
+    )
+    assert {rule.says for rule in (*ROLLOUT_RULES, *REQUEST_RULES)} - of_rollouts == set()
 
 
-@pytest.mark.parametrize("says", BROKEN)
-def test_a_contradiction_is_refused_at_apply_in_the_sentence_of_check(cluster, namespace, says):
-    with pytest.raises(InvalidSpec) as by_check:
-        checked(BROKEN[says])
-    assert says in by_check.value.message
-    with pytest.raises(Invalid) as by_server:
-        apply(cluster, namespace, BROKEN[says])
-    assert says in by_server.value.message
+@pytest.mark.parametrize("case", sorted(set(CONTRADICTIONS) - LEFT_TO_THE_CONTROLLER))
+def test_a_contradiction_is_refused_at_apply_in_the_sentence_of_check(cluster, case):
+    refused_at_apply(cluster, edited(*CONTRADICTIONS[case][0]))
+
+
+@pytest.mark.parametrize("case", CONTRADICTORY_ROLLOUTS)
+def test_a_contradiction_of_a_rollout_is_refused_at_apply_in_the_sentence_of_check(cluster, case):
+    refused_at_apply(cluster, edited_rollout(*CONTRADICTORY_ROLLOUTS[case][0]))
+
+
+def refused_at_apply(cluster: Any, text: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        apply(cluster, "default", yaml.safe_load(text))
+    (says,) = found_by_check(text)
+    assert says in refused.value.message
+
+
+@pytest.mark.parametrize("case", sorted(LEFT_TO_THE_CONTROLLER))
+def test_what_the_schema_cannot_state_is_left_to_the_controller(cluster, namespace, case):
+    text = edited(*CONTRADICTIONS[case][0])
+    assert found_by_check(text)
+    apply(cluster, namespace, yaml.safe_load(text))
 
 
 @pytest.mark.parametrize("name", ["bikeshare", "flights"])
@@ -123,7 +129,15 @@ def test_the_examples_are_accepted(cluster, namespace, name):
 
 
 @pytest.mark.parametrize(
-    "body", [document(), document(rollout=CANARY), document(window={"strategy": "all", "size": None})]
+    "body",
+    [
+        document(),
+        document(rollout=CANARY),
+        document(window={"strategy": "all", "size": None}),
+        document(triggers={"upload": {}, "drift": {}, "schedule": {"cron": "0 3 * * 1"}, "budget": {}}),
+        document(alerts=[{"urlFrom": {"env": "URL"}}], data__quality={}, data__labels={}),
+        yaml.safe_load(SOUND),
+    ],
 )
 def test_the_servers_defaults_are_the_models_own(cluster, namespace, body):
     stored = apply(cluster, namespace, body)
@@ -156,24 +170,31 @@ def test_an_unknown_field_is_refused_by_a_strict_apply(cluster, namespace):
         apply(cluster, namespace, document(typo=1))
 
 
-def rollout(**spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "trimtab.dev/v1alpha1",
-        "kind": "ModelRollout",
-        "metadata": {"name": "flights-v7"},
-        "spec": {"target": {"seldonDeployment": "flights"}, **CANARY, **spec},
+def test_the_largest_spec_is_taken_and_no_rule_costs_too_much_on_it(cluster, namespace):
+    columns = {
+        f"column-{number:04}-of-a-wide-table": {"type": "category", "values": ["a", "b"]} for number in range(1999)
     }
+    body = document(
+        data__schema={**columns, "late": {"type": "boolean"}},
+        data__exclude=[f"excluded-{number:04}-of-a-wide-table" for number in range(200)],
+        data__key=[f"key-{number:04}-of-a-wide-table" for number in range(50)],
+        window={"minClassRatio": 0.1},
+        evaluation__slices=list(columns)[-50:],
+        rollout={"strategy": "canary", "steps": [{"setWeight": each, "minDuration": "1m"} for each in range(1, 51)]},
+    )
+    assert checked({**body, "spec": apply(cluster, namespace, body)["spec"]}) == checked(body)
 
 
-def test_a_rollout_has_one_of_two_forms(cluster, namespace):
-    apply(cluster, namespace, rollout(model="flights", version=7, champion=6))
-    with pytest.raises(Invalid, match="either model, version and champion, or"):
-        apply(cluster, namespace, rollout(model="flights", version=7))
-    predictor = {"name": "canary", "graph": {"name": "model"}}
-    free = {"seldonDeployment": "iris", "champion": "main", "challenger": {"predictor": predictor}}
-    assert apply(cluster, namespace, rollout(target=free))["spec"]["target"] == free
-    with pytest.raises(Invalid, match="either model"):
-        apply(cluster, namespace, rollout(target=free, model="flights", version=7, champion=6))
+def test_both_forms_of_a_rollout_are_taken_and_defaults_are_the_requests_own(cluster, namespace):
+    free = yaml.safe_load(edited_rollout())
+    target = {"seldonDeployment": "flights"}
+    of_model = {**free, "metadata": {"name": "m" * 53 + "-v12345678"}}
+    of_model["spec"] = {**CANARY, "model": "flights", "version": 7, "champion": 6, "target": target}
+    for body in (free, of_model):
+        stored = apply(cluster, namespace, body)
+        assert stored["spec"]["target"] == body["spec"]["target"]
+        read = rollout_from_document(Document({**body, "spec": stored["spec"]}, {}))
+        assert read == rollout_from_document(Document(body, {}))
 
 
 def test_kubectl_explains_and_lists_by_short_names(cluster, namespace):

@@ -19,9 +19,11 @@ import click
 from trimtab.app import spec_reference
 from trimtab.app.cli import COMMANDS, cli
 from trimtab.core.metrics import METRICS
-from trimtab.core.spec.crd import definitions
+from trimtab.core.spec.crd import SHARED_STATUS, definitions
 from trimtab.core.spec.json_schema import json_schema
 from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.spec.model_rollout import ModelRollout
+from trimtab.core.spec.status import ROLLOUT_STATUS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path("docs", "reference")
@@ -46,7 +48,10 @@ def render(missing: list[str] | None = None) -> dict[Path, str]:
     schema = json_schema(ContinuousModel)
     return {
         REFERENCE / "continuousmodel.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
-        REFERENCE / "spec.md": spec_reference.markdown(schema),
+        REFERENCE / "spec.md": spec_reference.of_model(schema),
+        REFERENCE / "modelrollout.md": spec_reference.of_rollout(
+            json_schema(ModelRollout), {**ROLLOUT_STATUS, **SHARED_STATUS}
+        ),
         REFERENCE / "metrics.md": _metrics(),
         REFERENCE / "cli.md": _cli(missing if missing is not None else []),
         **{CRDS / f"{plural}.yaml": _manifest(definition) for plural, definition in definitions().items()},

@@ -1,4 +1,4 @@
-"""The spec's JSON Schema for editors, and its reference page, both from the one pydantic model."""
+"""The reference pages of the ContinuousModel and the ModelRollout, from their JSON Schemas."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trimtab.core.metrics import METRICS
 from trimtab.core.spec.json_schema import reference as reference_of
 from trimtab.core.spec.later import LATER
 from trimtab.core.spec.problems import dotted
-from trimtab.core.spec.rules import RULES
+from trimtab.core.spec.rules import REQUEST_RULES, ROLLOUT_RULES, RULES
 from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN, POSITIVE_PATTERN
 
-INTRODUCTION = """\
+OF_MODEL = """\
 # ContinuousModel
 
 Generated from `trimtab/core/spec`; `trimtab check -f model.yaml` says all of this of your own file, with lines.
@@ -27,6 +27,18 @@ A *duration* is a whole number and one unit of `s`, `m`, `h`, `d`, `w`: `30s`, `
 and `on` are text, and a name that looks like a number needs quotes. Fields without a default must be given; any other
 key is refused.
 """
+OF_ROLLOUT = """\
+# ModelRollout
+
+Generated from `trimtab/core/spec`; `kubectl explain modelrollout.spec` says it in the cluster, `trimtab check -f
+rollout.yaml` checks a file.
+
+One rollout as a custom resource (`kubectl get mro`). Those of a ContinuousModel are made by its runs, and are there to
+be read and steered: `paused`, `approved`, `promoted`, `aborted`; deleting one ends it. One that names
+`target.champion` and `target.challenger` instead leads a canary on any SeldonDeployment, without a model. Its policy
+is what it was when it began: another policy is another rollout. *Durations* are a whole number and one unit of `s`,
+`m`, `h`, `d`, `w`.
+"""
 
 TIMES = {
     DURATION_PATTERN: "duration",
@@ -35,20 +47,52 @@ TIMES = {
 }
 
 
-def markdown(schema: dict[str, Any]) -> str:
-    """The reference page of a JSON Schema from `json_schema`: a table a section, then rules, then what comes later."""
-    parts = [INTRODUCTION]
+def of_model(schema: dict[str, Any]) -> str:
+    """The ContinuousModel's reference page: a table a section, then rules, then what comes later."""
+    rules = [f"- `{dotted(('spec', *rule.path))}`: {rule.says}." for rule in RULES]
+    later = [f"- `{dotted(one.path)}`: {one.what}. Until then: {one.hint}." for one in LATER]
+    return "\n".join(
+        [
+            OF_MODEL,
+            *_tables(schema),
+            "## What must hold between fields\n",
+            *rules,
+            "\n## Accepted, and refused at use in this version\n",
+            *later,
+            "",
+        ]
+    )
+
+
+def of_rollout(schema: dict[str, Any], status: dict[str, Any]) -> str:
+    """The ModelRollout's reference page: a table a section, rules, and what its status says."""
+    rules = [f"- `{dotted(('spec', *rule.path[1:]))}`: {rule.says}." for rule in ROLLOUT_RULES]
+    rules += [f"- `{dotted(('spec', *rule.path))}`: {rule.says}." for rule in REQUEST_RULES]
+    said = [f"| `{name}` | {field['description']} |" for name, field in status.items()]
+    return "\n".join(
+        [
+            OF_ROLLOUT,
+            *_tables(schema),
+            "## What must hold between fields\n",
+            *rules,
+            "\n## status\n\nWritten by the controller; made again from the state where it is lost.\n",
+            "| field | meaning |\n| --- | --- |",
+            *said,
+            "",
+        ]
+    )
+
+
+def _tables(schema: dict[str, Any]) -> list[str]:
+    """A heading, a description and a table for each section."""
+    parts = []
     for path, section in _sections(schema, schema, ""):
         parts.append(f"## {path or 'the document'}\n\n{section['description']}\n")
         fields = section.get("properties", {})
         if fields:
             rows = [_row(name, field, section, schema, path) for name, field in fields.items()]
             parts.append("\n".join(["| field | type | default | meaning |", "| --- | --- | --- | --- |", *rows]) + "\n")
-    rules = [f"- `{dotted(('spec', *rule.path))}`: {rule.says}." for rule in RULES]
-    parts.append("\n".join(["## What must hold between fields\n", *rules]) + "\n")
-    later = [f"- `{dotted(one.path)}`: {one.what}. Until then: {one.hint}." for one in LATER]
-    parts.append("\n".join(["## Accepted, and refused at use in this version\n", *later]) + "\n")
-    return "\n".join(parts)
+    return parts
 
 
 def _sections(schema: dict[str, Any], section: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:

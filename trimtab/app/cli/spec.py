@@ -14,6 +14,7 @@ from trimtab.core.wording import counted
 
 if TYPE_CHECKING:
     from trimtab.core.ports import Buckets
+    from trimtab.core.spec.document import Document
 
 
 @click.command(epilog="Example:  trimtab init data.csv --target demand")
@@ -75,7 +76,8 @@ def check(file: str, requests_per_hour: float | None, as_json: bool) -> None:
     """
     Check a spec: every field, contradictions between them, the estimator and its parameters.
 
-    Of a rollout it shows what each step asks for: requests, time, and how soon it would find harm.
+    Of a rollout it shows what each step asks for: requests, time, and how soon it would find harm. SPEC may be a
+    ModelRollout too.
     """
     from trimtab.app.cli import expectation
     from trimtab.core.spec.problems import InvalidSpec
@@ -94,6 +96,13 @@ def check(file: str, requests_per_hour: float | None, as_json: bool) -> None:
     if as_json:
         print_json({"ok": True, **found})
         return
+    if "challenger" in found:
+        click.echo(
+            f"OK {found['name']}: {found['strategy']} of {found['challenger']} beside {found['champion']} on "
+            f"{found['seldonDeployment']}, {counted(found['steps'], 'step')}"
+        )
+        click.echo(f"next: kubectl apply -f {file}")
+        return
     click.echo(
         f"OK {found['name']}: {counted(found['features'], 'feature')}, target {found['target']} ({found['task']}), "
         f"{found['estimator']}, judged by {found['primary']}"
@@ -110,10 +119,15 @@ def _check(file: str, requests_per_hour: float | None) -> dict[str, Any]:
     """What a sound spec holds. Raises Invalid."""
     from trimtab.adapters import estimators, specs
     from trimtab.app.cli.expectation import expectation
+    from trimtab.core.spec import document
     from trimtab.core.spec.later import used_later
 
     text = _standard_input() if file == "-" else specs.read_file(file)
-    _, model = specs.read(text, _connect, "standard input" if file == "-" else file)
+    source = "standard input" if file == "-" else file
+    written = document.read(text, source)
+    if isinstance(written.value, dict) and written.value.get("kind") == "ModelRollout":
+        return _check_rollout(written, source)
+    _, model = specs.read(text, _connect, source)
     folder = "" if file == "-" else str(Path(file).parent)
     estimators.check(model, folder)
     spec = model.spec
@@ -127,6 +141,22 @@ def _check(file: str, requests_per_hour: float | None) -> dict[str, Any]:
         "metrics": list(spec.evaluation.reported),
         "rollout": expectation(model, requests_per_hour),
         "later": {str(later): later.hint for later in used_later(model)},
+    }
+
+
+def _check_rollout(written: Document, source: str) -> dict[str, Any]:
+    """What a sound ModelRollout holds. Raises Invalid."""
+    from trimtab.core.spec.parse import rollout_from_document
+
+    found = rollout_from_document(written, source)
+    spec, free = found.spec, found.spec.target.challenger
+    return {
+        "name": found.name,
+        "strategy": spec.strategy,
+        "champion": spec.target.champion if free else f"v{spec.champion}",
+        "challenger": free.predictor["name"] if free else f"v{spec.version}",
+        "seldonDeployment": spec.target.seldon_deployment,
+        "steps": len(spec.steps),
     }
 
 

@@ -116,6 +116,18 @@ SLICED = (
     "!has(self.data.schema) || self.evaluation.slices.all(name, name != self.data.target"
     " && name in self.data.schema && self.data.schema[name].type in ['boolean', 'category'])"
 )
+OF_CLASSES = (
+    "self.window.minClassRatio == 0.0 || !has(self.data.schema) || !(self.data.target in self.data.schema)"
+    " || self.data.schema[self.data.target].type in ['string', 'timestamp']"
+    " || (self.data.schema[self.data.target].type in ['boolean', 'category'] && self.window.minClassRatio"
+    " <= 1.0 / double([size(self.data.schema[self.data.target].values), 2].max()))"
+)
+OTHER = "name == self.data.target || name == self.data.timestamp || name in self.data.key || name in self.data.exclude"
+NUMBERS_AND_CODES = (
+    "self.training.input == 'frame' || !has(self.data.schema) || self.data.schema.all(name,"
+    f" !(self.data.schema[name].type in ['string', 'timestamp']) || {OTHER})"
+)
+LEARNS = f"!has(self.data.schema) || !self.data.schema.all(name, {OTHER})"
 BLOCKS = f"!self.holdout.matches('^[0-9]+[smhdw]$') || {seconds('self.holdout')} >= 2 * {seconds('self.block')}"
 ONE_FORM = (
     "(has(self.model) && has(self.version) && has(self.champion)"
@@ -160,6 +172,7 @@ EXPRESSIONS: dict[Callable[..., Iterator[data.Breach]], tuple[tuple[tuple[str, .
     policy.primary_reported: ((("evaluation",), "size(self.metrics) == 0 || self.primary in self.metrics"),),
     policy.metrics_fit_task: (
         ((), _fits("self.evaluation.primary")),
+        ((), f"self.evaluation.metrics.all(metric, {_fits('metric')})"),
         ((), PERFORMANCE + f"({_fits('self.triggers.performance.metric')})"),
     ),
     policy.floor_in_range: (
@@ -167,6 +180,9 @@ EXPRESSIONS: dict[Callable[..., Iterator[data.Breach]], tuple[tuple[tuple[str, .
         (("triggers", "performance"), f"!has(self.worseThan) || ({_within('self.metric', 'self.worseThan')})"),
     ),
     policy.margin_in_range: ((("evaluation",), _within("self.primary", "self.margin", by_width=True)),),
+    policy.class_ratio_reachable: (((), OF_CLASSES),),
+    data.text_in_frames_only: (((), NUMBERS_AND_CODES),),
+    data.some_feature: (((), LEARNS),),
     policy.blocks_in_holdout: ((("evaluation",), BLOCKS),),
     data.slices_described: (((), SLICED),),
     rollout.one_kind_of_step: (

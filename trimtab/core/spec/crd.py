@@ -15,12 +15,15 @@ from pydantic import BaseModel
 
 from trimtab.core.spec.cel import RULES_OF_MODEL, RULES_OF_ROLLOUT, Validation
 from trimtab.core.spec.json_schema import json_schema, reference
+from trimtab.core.spec.model import ContinuousModel
+from trimtab.core.spec.model_rollout import ModelRollout
+from trimtab.core.spec.status import MODEL_COLUMNS, MODEL_STATUS, ROLLOUT_COLUMNS, ROLLOUT_STATUS, Column
 from trimtab.core.spec.units import DURATION_PATTERN, HOLDOUT_PATTERN
 
 GROUP, VERSION = "trimtab.dev", "v1alpha1"
 Schema = dict[str, Any]
 
-MOST_ITEMS, MOST_TEXT = 1000, 2048
+MOST_ITEMS, MOST_TEXT = 2000, 2048
 # Of lists whose names are compared with each other: what a rule costs grows with their square.
 MOST_NAMES = 200
 LIMITS: Mapping[str, int] = {
@@ -57,13 +60,15 @@ GENERATION: Schema = {
     "description": "metadata.generation of the spec that the controller last took up.",
 }
 
+SHARED_STATUS: Schema = {"conditions": CONDITIONS, "observedGeneration": GENERATION}
+
 
 def definition(
     model: type[BaseModel],
     plural: str,
     short: str,
     rules: Sequence[Validation],
-    columns: Sequence[tuple[str, str, str]],
+    columns: Sequence[Column],
     status: Schema,
 ) -> Schema:
     """
@@ -71,7 +76,7 @@ def definition(
 
     Args:
         model: With the fields apiVersion, kind, metadata and spec.
-        columns: Of `kubectl get`: name, type and JSON path.
+        columns: Of `kubectl get`.
         status: Properties of the status.
     """
     kind = model.__name__
@@ -102,7 +107,8 @@ def definition(
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [
-                        {"name": title, "type": kind_of, "jsonPath": path} for title, kind_of, path in columns
+                        {"name": each.title, "type": each.type, "jsonPath": each.path, "priority": int(each.wide)}
+                        for each in columns
                     ],
                     "schema": {
                         "openAPIV3Schema": {
@@ -212,16 +218,11 @@ def _place(spec: Schema, rule: Validation) -> None:
 
 def definitions() -> dict[str, Schema]:
     """Both definitions, by plural."""
-    from trimtab.core.spec.model import ContinuousModel
-    from trimtab.core.spec.model_rollout import ModelRollout
-    from trimtab.core.spec.status import MODEL_COLUMNS, MODEL_STATUS, ROLLOUT_COLUMNS, ROLLOUT_STATUS
-
-    shared = {"conditions": CONDITIONS, "observedGeneration": GENERATION}
     return {
         "continuousmodels": definition(
-            ContinuousModel, "continuousmodels", "ctm", RULES_OF_MODEL, MODEL_COLUMNS, {**MODEL_STATUS, **shared}
+            ContinuousModel, "continuousmodels", "ctm", RULES_OF_MODEL, MODEL_COLUMNS, {**MODEL_STATUS, **SHARED_STATUS}
         ),
         "modelrollouts": definition(
-            ModelRollout, "modelrollouts", "mro", RULES_OF_ROLLOUT, ROLLOUT_COLUMNS, {**ROLLOUT_STATUS, **shared}
+            ModelRollout, "modelrollouts", "mro", RULES_OF_ROLLOUT, ROLLOUT_COLUMNS, {**ROLLOUT_STATUS, **SHARED_STATUS}
         ),
     }

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`, or of `kubectl get -o wide` alone."""
+
+    title: str
+    type: str
+    path: str
+    wide: bool = False
 
 
 def _text(description: str) -> dict[str, Any]:
@@ -64,23 +75,27 @@ ROLLOUT_STATUS: dict[str, Any] = {
     "evidence": _text("Where all that was measured stands."),
     "tests": _texts("How far each test is, with its e-value."),
 }
-# Name, type and JSON path: what serves, how far the rollout is, and why.
+# What serves, how far the rollout is, and why.
 MODEL_COLUMNS = (
-    ("Champion", "integer", ".status.champion"),
-    ("Run", "string", ".status.run"),
-    ("Rollout", "string", ".status.rollout"),
-    ("Phase", "string", ".status.rolloutPhase"),
-    ("Weight", "integer", ".status.rolloutWeightPercent"),
-    ("Waiting", "string", ".status.waiting"),
-    ("Accepted", "string", ".status.conditions[?(@.type=='Accepted')].status"),
-    ("Age", "date", ".metadata.creationTimestamp"),
+    Column("Champion", "integer", ".status.champion"),
+    Column("Run", "string", ".status.run"),
+    Column("Rollout", "string", ".status.rollout"),
+    Column("Phase", "string", ".status.rolloutPhase"),
+    Column("Weight", "integer", ".status.rolloutWeightPercent"),
+    Column("Waiting", "string", ".status.waiting"),
+    Column("Accepted", "string", ".status.conditions[?(@.type=='Accepted')].status"),
+    Column("Why", "string", ".status.conditions[?(@.type=='Accepted')].message", wide=True),
+    Column("Next", "string", ".status.nextMove", wide=True),
+    Column("Age", "date", ".metadata.creationTimestamp"),
 )
 ROLLOUT_COLUMNS = (
-    ("Phase", "string", ".status.phase"),
-    ("Champion", "string", ".status.champion"),
-    ("Challenger", "string", ".status.challenger"),
-    ("Weight", "integer", ".status.weightPercent"),
-    ("Step", "integer", ".status.step"),
-    ("Reason", "string", ".status.reason"),
-    ("Age", "date", ".metadata.creationTimestamp"),
+    Column("Phase", "string", ".status.phase"),
+    Column("Champion", "string", ".status.champion"),
+    Column("Challenger", "string", ".status.challenger"),
+    Column("Weight", "integer", ".status.weightPercent"),
+    Column("Step", "integer", ".status.step"),
+    Column("Of", "integer", ".status.steps"),
+    Column("Reason", "string", ".status.reason"),
+    Column("Evidence", "string", ".status.evidence", wide=True),
+    Column("Age", "date", ".metadata.creationTimestamp"),
 )
