@@ -410,6 +410,9 @@ def test_what_never_comes_to_rest_is_looked_at_less_often_after_a_while(cluster:
         def problems(self, key: Any) -> tuple[str, ...]:
             return ()
 
+        def standing(self, key: Any) -> None:
+            return None
+
     args = (cluster.api, SETTINGS, cluster.buckets, lambda *_: cluster.launcher, Unsettled(), cluster.woken.append)
     cluster.models = Models(*args, clock=lambda: now[0])
     key = cluster.apply()

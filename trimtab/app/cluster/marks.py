@@ -32,8 +32,7 @@ def marks(state: State, before: Marks) -> Marks:
     for kind, known in zip(LOGS, before.last, strict=True):
         keys = [info.key for info in bucket.list(layout.numbered(kind), known)]
         last.append(keys[-1] if keys else known)
-    listed = (f"{layout.root}requests/", f"{layout.root}rollout-states/")
-    beside = {(info.key, info.etag) for prefix in listed for info in bucket.list(prefix)}
+    beside = {(info.key, info.etag) for info in bucket.list(f"{layout.root}requests/")}
     findings = bucket.head(layout.current("monitor"))
     if findings is not None:
         beside.add((findings.key, findings.etag))

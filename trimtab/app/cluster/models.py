@@ -23,10 +23,11 @@ from trimtab.app.cluster.acceptance import Acceptance, Found
 from trimtab.app.cluster.deciding import Deciding, Run
 from trimtab.app.cluster.launching import Launching
 from trimtab.app.cluster.marks import Marks, marks
-from trimtab.app.cluster.resources import ARRIVED, MANAGER, Key, annotations_of, key_of
+from trimtab.app.cluster.resources import ARRIVED, MANAGER, MEASURED, Key, annotations_of, key_of
 from trimtab.app.cluster.slots import Slots
 from trimtab.app.cluster.summary import changed, patch, summary, unreachable
 from trimtab.app.cluster.telling import Telling
+from trimtab.app.rollout.standing import Standing
 from trimtab.app.status import Status
 from trimtab.core.errors import Conflict, Fenced, NotFound, TrimtabError
 from trimtab.core.ports import Buckets
@@ -34,8 +35,9 @@ from trimtab.core.spec.model import ContinuousModel
 
 OWNER = "trimtab-controller"  # of every model's lease: the cluster's own Lease lets only one process lead
 LEASE_SECONDS = 120.0
-QUIET_SECONDS = 15.0  # between looks at what nobody told of
-RUNNING_SECONDS = 5.0  # while a run or a rollout goes on
+QUIET_SECONDS = 25.0  # between looks at what nobody told of: 200 models are 8 looks a second
+RUNNING_SECONDS = 5.0  # while a run goes on
+MEASURED_SECONDS = 2.5  # after the monitor told of something: what was read just before it is read once more
 WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
 STAND_BY_SECONDS = 5.0
 SOONEST_SECONDS = 0.2
@@ -55,6 +57,9 @@ class Leads(Protocol):
     def problems(self, key: Key) -> tuple[str, ...]:
         """What of its serving does not work just now."""
 
+    def standing(self, key: Key) -> Standing | None:
+        """How its rollout stood at the last look."""
+
 
 @dataclass
 class Led:
@@ -72,6 +77,8 @@ class Led:
     text: str = ""  # of the spec that was looked at
     model: ContinuousModel | None = None  # the last spec that was accepted
     status: Status | None = None
+    standing: Standing | None = None  # of its rollout, at the last look at that
+    measured: str = ""  # the annotation's value, as it was looked at
     restless: float | None = None  # monotonic seconds: since when what serves is looked at in quick succession
     run: Run | None = None
     open: bool = False  # whether a decision has no outcome yet
@@ -181,6 +188,10 @@ class Models:
         try:
             pause = self._rollouts.lead(key[0], led.model, led.resource, led.epoch)
             led.problems.pop("rollouts", None)
+            self._follow(key, led)
+            measured = annotations_of(led.resource).get(MEASURED, "")
+            if measured != led.measured:
+                led.measured, pause = measured, min(pause, MEASURED_SECONDS)
             return self._calm(led, pause)
         except Fenced as fenced:
             led.epoch = 0
@@ -191,6 +202,14 @@ class Models:
         except TrimtabError as error:
             led.problems["rollouts"] = str(error)
             raise
+
+    def _follow(self, key: Key, led: Led) -> None:
+        """A rollout that stands otherwise than before is for the model's own status, and for what may be decided."""
+        assert self._rollouts is not None
+        standing = self._rollouts.standing(key)
+        if _told(standing) != _told(led.standing):
+            self._look_again(key, led)
+        led.standing = standing
 
     def _calm(self, led: Led, pause: float) -> float:
         """Looks in quick succession for a while only: a router that is away must not cost a core."""
@@ -237,8 +256,12 @@ class Models:
     def _has_place(self, key: Key) -> None:
         """A run of its namespace has ended, and it waited for that."""
         if (led := self._led.get(key)) is not None:
-            led.looked = float("-inf")
-            self._again(key)
+            self._look_again(key, led)
+
+    def _look_again(self, key: Key, led: Led) -> None:
+        """At everything, and now."""
+        led.looked = float("-inf")
+        self._again(key)
 
     def _decide(self, key: Key, led: Led, found: Found) -> None:
         assert found.model is not None
@@ -276,8 +299,7 @@ class Models:
 
     def _pause(self, led: Led) -> float:
         """Seconds to the next look."""
-        rollout = led.status is not None and led.status.rollout is not None and led.status.rollout.goes_on
-        pause = RUNNING_SECONDS if led.open or rollout else QUIET_SECONDS
+        pause = RUNNING_SECONDS if led.open else QUIET_SECONDS
         if led.due is not None:
             pause = min(pause, (led.due - datetime.now(UTC)).total_seconds())
         return max(pause, SOONEST_SECONDS)
@@ -307,3 +329,8 @@ class Models:
         except (NotFound, Conflict):
             return  # deleted meanwhile, perhaps made anew
         led.resource = {**led.resource, "status": written.get("status") or {}}
+
+
+def _told(standing: Standing | None) -> tuple[object, ...]:
+    """What a model's status says of its rollout."""
+    return () if standing is None else (standing.name, standing.phase, standing.weight_percent, standing.shadow)
