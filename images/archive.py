@@ -39,6 +39,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "TRIMTAB_CACHE": "/var/cache/trimtab",
+    "SSL_CERT_FILE": f"/{SITE}/certifi/cacert.pem",  # not this machine's, which may trust more
 }
 Write = Callable[[Layer], None]
 
@@ -130,7 +131,7 @@ def _config(image: Image, name: str, digests: Sequence[str]) -> bytes:
         "User": f"{contents.USER}:{contents.USER}",
         "Env": [f"{key}={value}" for key, value in {**ENVIRONMENT, **image.environment}.items()],
         "Entrypoint": list(image.entrypoint),
-        "WorkingDir": "/tmp",
+        "WorkingDir": "/tmp",  # noqa: S108  (of the image)
         "Labels": {"org.opencontainers.image.title": f"trimtab/{name}"},
     }
     config = {

@@ -25,24 +25,21 @@ STDLIB = f"usr/local/lib/{VERSION}"
 SITE = f"opt/venv/lib/{VERSION}/site-packages"
 USER = 65532
 # KFP starts a step by a line of shell; the others are for whoever looks into a pod.
-PROGRAMS = ("sh", "cat", "cp", "env", "id", "ls", "mkdir", "mktemp", "rm", "sleep")
+PROGRAMS = ("sh", "cat", "cp", "env", "head", "id", "ls", "mkdir", "mktemp", "rm", "sleep", "tail")
 WHEELS_NEED = ("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1", "librt.so.1", "libpthread.so.0", "libdl.so.2")  # PEP 600
 NOT_RUN = {"test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "__pycache__"}
 TESTED = ("numpy", "scipy", "sklearn", "pandas", "pyarrow")  # whose own tests would be a fifth of the image
 HEADERS = (".h", ".hpp", ".pxd", ".pyx", ".a", ".pyi", ".pyc", ".pyo")
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def base(layer: Layer) -> None:
-    """Python, its libraries, a shell, users, certificates."""
+    """Python, its libraries, a shell, users."""
     layer.data("etc/passwd", b"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n")
     layer.data("etc/group", b"root:x:0:\nnonroot:x:65532:\n")
     layer.data("etc/nsswitch.conf", b"hosts: files dns\n")
     layer.folder("tmp", 0o1777)
     for folder in ("var/lib/trimtab/log", "var/cache/trimtab"):
         layer.folder(folder, owner=USER)
-    if CERTIFICATES.is_file():
-        layer.copy(CERTIFICATES, CERTIFICATES.as_posix(), 0o644)
     python = Path(sys.base_prefix, "bin", VERSION)
     programs = [Path(found) for name in PROGRAMS if (found := _which(name))]
     for program in programs:

@@ -16,7 +16,7 @@ class Layer:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT)
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115  (closed by `close`)
         self._known: set[str] = {""}
         self.digest = ""
         self.size = 0
