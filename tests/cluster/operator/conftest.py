@@ -71,7 +71,7 @@ class Iris:
         """Weights of the HTTP entry by predictor; {} without a VirtualService."""
         found = self.api.find(VIRTUAL_SERVICE, self.namespace, "iris")
         entry = found["spec"]["http"][0] if found else {"route": []}
-        return {each["destination"]["subset"]: each.get("weight", 0) for each in entry["route"]}
+        return {each["destination"].get("subset", ""): each.get("weight", 0) for each in entry["route"]}
 
     def names(self) -> dict[str, set[str]]:
         kinds = {"deployments": DEPLOYMENT, "services": SERVICE, "rules": DESTINATION_RULE, "pods": POD}
