@@ -49,7 +49,7 @@ def read(folder: Path, body: bytes, format: str = "csv") -> Table:
         ("csv", b"", "empty", "the file is empty"),
         ("csv", b" \n\n", "empty", "the file is empty"),
         ("csv", b"ts,temp\n", "empty", "a header but no rows"),
-        ("csv", gzip.compress(b""), "empty", "the gzipped file is empty"),
+        ("csv", gzip.compress(b"", mtime=0), "empty", "the gzipped file is empty"),
         ("parquet", b"", "empty", "the file is empty"),
         ("parquet", parquet(pl.DataFrame(schema={"ts": pl.String})), "empty", "no rows"),
         ("jsonl", b"\n", "empty", "the file is empty"),
@@ -64,12 +64,12 @@ def read(folder: Path, body: bytes, format: str = "csv") -> Table:
         ("jsonl", CSV, "wrong_type", "not JSON objects"),
         ("jsonl", b'[{"ts": 1}]', "wrong_type", "a JSON array"),
         ("parquet", CSV, "wrong_type", "found text; spec.data.format says parquet"),
-        ("parquet", gzip.compress(CSV), "wrong_type", "gzip"),
+        ("parquet", gzip.compress(CSV, mtime=0), "wrong_type", "gzip"),
         ("parquet", parquet()[:-20], "unreadable", "the parquet file cannot be read"),
         ("parquet", parquet()[:200], "unreadable", "the parquet file cannot be read"),
         ("csv", CSV + b"2024-01-03,\xe9t\xe9\n", "unreadable", "not UTF-8: byte 0xe9"),
         ("csv", CSV.replace(b"temp", b"t\xe9mp"), "unreadable", "not UTF-8"),
-        ("csv", gzip.compress(CSV * 1000)[:-30], "unreadable", "the gzip stream is broken"),
+        ("csv", gzip.compress(CSV * 1000, mtime=0)[:-30], "unreadable", "the gzip stream is broken"),
         ("csv", b"temp,temp\n1,2\n", "columns", "the header names ['temp'] twice"),
         ("csv", b"ts,,temp\n1,2,3\n", "columns", "column 2 has no name"),
         ("csv", b"ts;temp\n1;2\n", "columns", "columns are separated by commas"),
@@ -103,7 +103,7 @@ def test_a_flipped_byte_in_a_parquet_file_with_checksums_is_found_or_harmless(tm
 
 
 @pytest.mark.parametrize(
-    "body", [CSV, b"\xef\xbb\xbf" + CSV, CSV.replace(b"\n", b"\r\n"), gzip.compress(CSV), b"\n" + CSV]
+    "body", [CSV, b"\xef\xbb\xbf" + CSV, CSV.replace(b"\n", b"\r\n"), gzip.compress(CSV, mtime=0), b"\n" + CSV]
 )
 def test_csv_comes_as_text_in_the_files_order(tmp_path: Path, body: bytes) -> None:
     table = read(tmp_path, body)

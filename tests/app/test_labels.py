@@ -94,7 +94,7 @@ JSONL = (
     ("name", "body"),
     [
         ("a.csv", CSV),
-        ("a.csv.gz", gzip.compress(CSV)),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0)),
         ("part-0000", CSV),
         ("deep/er/a.CSV", CSV),
         ("a.jsonl", JSONL),
