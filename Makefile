@@ -33,6 +33,10 @@ test-cluster: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done #
 	@$(BIN)/python tests/cluster/programs.py >/dev/null
 	TRIMTAB_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster -n 2 --dist loadgroup $(ARGS)
 
+.PHONY: test-node
+test-node: $(VENV)/dev.done ## Tests in real pods, on KUBECONFIG's cluster, its nodes holding the images of `make image-archives`
+	TRIMTAB_TEST_NODE=1 $(BIN)/pytest tests/node -n 0 -p no:randomly --timeout 900 -s $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done ## Seeded random kills for SECONDS (default: all that are named)
 	@$(BIN)/python tests/cluster/programs.py >/dev/null

@@ -25,11 +25,12 @@ DEADLINE_SECONDS = 600
 
 @dataclass(frozen=True)
 class Engine:
-    """The executor beside a model: what it runs, and how long its probes wait at first."""
+    """The executor beside a model: what it runs, how long its probes wait at first, the CPU that it requests."""
 
     image: str = "seldonio/seldon-core-executor:1.17.1"
     command: tuple[str, ...] = field(default=())
     delay_seconds: int = 20
+    cpu: str = "500m"
 
 
 def deployments(sdep: dict[str, Any], predictor: dict[str, Any], engine: Engine) -> list[dict[str, Any]]:
@@ -176,7 +177,10 @@ def _add_engine(sdep: dict[str, Any], predictor: dict[str, Any], engine: Engine,
             {"name": "metrics", "containerPort": 8000, "protocol": "TCP"},
             {"name": "grpc", "containerPort": 5001, "protocol": "TCP"},
         ],
-        "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}},
+        "resources": {
+            "requests": {"cpu": engine.cpu, "memory": "512Mi"},
+            "limits": {"cpu": "500m", "memory": "512Mi"},
+        },
         "readinessProbe": probe("/ready"),
         "livenessProbe": probe("/live"),
         "volumeMounts": [{"name": "seldon-podinfo", "mountPath": "/etc/podinfo"}],

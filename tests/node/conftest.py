@@ -1,0 +1,58 @@
+"""One installation in a cluster that runs pods: KUBECONFIG's, with the images of `make image-archives` loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from site_under_test import NAMESPACES, Site
+
+ENABLED = "TRIMTAB_TEST_NODE"  # set by `make test-node`
+IMAGES = {f"docker.io/trimtab/{name}:test" for name in ("pipeline", "services", "serving", "seaweedfs", "envoy")}
+
+# `make test` leaves these out: they need a node that runs pods.
+collect_ignore_glob = [] if ENABLED in os.environ else ["*"]
+
+
+def missing() -> str:
+    """Why the suite cannot run here; empty where it can."""
+    if not os.environ.get("KUBECONFIG"):
+        return "no KUBECONFIG names a cluster that runs pods"
+    command = ["kubectl", "get", "nodes", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        return f"the cluster of KUBECONFIG does not answer: {done.stderr.strip()}"
+    held = {
+        name
+        for node in json.loads(done.stdout)["items"]
+        for image in node["status"].get("images", ())
+        for name in image.get("names", ())
+    }
+    lacking = sorted(IMAGES - held)
+    # What is brought up is taken down again: nobody else's installation may stand there.
+    command = ["kubectl", "get", "namespace", *NAMESPACES, "--ignore-not-found", "-o", "name"]
+    if standing := subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split():
+        return f"it holds {', '.join(standing)} already"
+    return f"its nodes lack {', '.join(lacking)}: load build/images.tar" if lacking else ""
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if reason := missing():
+        print(f"tests/node: skipped: {reason}")
+        pytest.skip(reason)
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # addresses of the cluster's are this machine's own
+    found = Site(Path(os.environ["KUBECONFIG"]), tmp_path_factory.mktemp("site"))
+    try:
+        found.up()
+        yield found
+    finally:
+        found.down()
