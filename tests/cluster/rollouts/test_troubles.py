@@ -157,7 +157,9 @@ def ready(canary: Canary) -> set[str]:
     for each in canary.api.list(DEPLOYMENT, canary.namespace)[0]:
         status, wanted = each.get("status") or {}, each["spec"]["replicas"]
         current = status.get("observedGeneration") == each["metadata"]["generation"]
-        if current and status.get("updatedReplicas") == status.get("availableReplicas") == wanted:
+        # While a new pod crashes, the old one goes on beside it and counts as available.
+        counts = {status.get(name) for name in ("replicas", "updatedReplicas", "availableReplicas")}
+        if current and counts == {wanted}:
             found.add(each["metadata"]["labels"]["version"])
     return found
 
