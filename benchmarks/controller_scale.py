@@ -142,6 +142,9 @@ def controller(folder: Path) -> Iterator[tuple[psutil.Process, Path]]:
         child = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
         try:
             yield psutil.Process(child.pid), path
+        except SystemExit:
+            print(path.read_text(errors="replace")[-3000:], file=sys.stderr)
+            raise
         finally:
             child.terminate()
             child.wait(60)
@@ -151,7 +154,7 @@ def wait_for(look: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not look():
         if time.monotonic() > deadline:
-            raise SystemExit(f"the controller did not come so far:\n{log.read_text()[-3000:]}")
+            raise SystemExit("the controller did not come so far")
         time.sleep(0.5)
 
 

@@ -420,3 +420,25 @@ def test_what_never_comes_to_rest_is_looked_at_less_often_after_a_while(cluster:
     assert cluster.models.lead(key) == 0.2
     now[0] = 60.0
     assert cluster.models.lead(key) == 2.0
+
+
+def test_news_that_comes_while_a_status_is_written_is_not_lost(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    merge = cluster.api.merge
+
+    def slow(kind: Any, namespace: str, name: str, body: Any, subresource: str = "", manager: str = "") -> Any:
+        written = merge(kind, namespace, name, body, subresource, manager)
+        if subresource == "status":
+            monkeypatch.setattr(cluster.api, "merge", merge)
+            cluster.arrive(key)  # the watch brings it, and the status, before the answer to the write
+            cluster.models.seen(cluster.api.get(MODEL, *key))
+        return written
+
+    monkeypatch.setattr(cluster.api, "merge", slow)
+    cluster.apply(**{"minNewRows: 10": "minNewRows: 11"})
+    cluster.models.look(key)
+    cluster.models.look(key)
+    assert len(cluster.launcher.runs) == 1

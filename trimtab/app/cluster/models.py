@@ -8,6 +8,7 @@ alone; what is kept here between looks only spares reading it again.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ class Led:
     resource: Object
     deciding: Deciding
     deleted: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of `resource`: the watch sets it, too
     epoch: int = 0  # of its lease; 0 while another holds it
     renewed: float = 0.0  # monotonic seconds
     marks: Marks = field(default_factory=Marks)
@@ -136,7 +138,8 @@ class Models:
             deciding = Deciding(key, self._settings, self._buckets, self._slots, telling, self._launcher)
             self._led[key] = Led(resource, deciding)
             return True
-        before, led.resource = led.resource, resource
+        with led.lock:
+            before, led.resource = led.resource, resource
         meta, was = resource["metadata"], before["metadata"]
         return meta.get("generation") != was.get("generation") or annotations_of(resource) != annotations_of(before)
 
@@ -311,8 +314,8 @@ class Models:
 
     def _say(self, led: Led) -> None:
         """Write the status, where it says something else than the object does."""
-        meta = led.resource["metadata"]
-        before = led.resource.get("status") or {}
+        resource = led.resource
+        meta, before = resource["metadata"], resource.get("status") or {}
         status, found = led.status, led.found
         serving = self._rollouts.problems(key_of(led.resource)) if self._rollouts is not None else ()
         problems = (*led.problems.values(), *serving, *(status.problems if status else ()))
@@ -328,7 +331,9 @@ class Models:
             written = self._api.merge(MODEL, meta["namespace"], meta["name"], body, "status", MANAGER)
         except (NotFound, Conflict):
             return  # deleted meanwhile, perhaps made anew
-        led.resource = {**led.resource, "status": written.get("status") or {}}
+        with led.lock:
+            if led.resource is resource:  # else the watch has brought a newer one, whose news must not be lost
+                led.resource = {**resource, "status": written.get("status") or {}}
 
 
 def _told(standing: Standing | None) -> tuple[object, ...]:
