@@ -138,7 +138,7 @@ def rig(start_stub, make_kfp, monkeypatch) -> Rig:
     return Rig(stub, clock, buckets, launchers)
 
 
-@pytest.mark.timeout(1200)  # 200 rounds: a minute and a half, and many times that on a busy machine
+@pytest.mark.timeout(1200)  # 200 rounds: more than five minutes on a busy machine
 def test_six_launchers_that_all_hold_the_decision_make_one_run_and_one_workflow(rig):
     dice = random.Random(SEED)
     for number in range(ROUNDS):
