@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from trimtab.app.embedded.store import Store
     from trimtab.core.ports import Buckets
+
+# A busy machine is no failure: how long an example takes says nothing of what it is to show.
+hypothesis.settings.register_profile("trimtab", deadline=None)
+hypothesis.settings.load_profile("trimtab")
 
 # What could send a test to a store of the developer's own.
 FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION", "TRIMTAB_STATE_BUCKET", "TRIMTAB_URL")
