@@ -31,7 +31,10 @@ test: $(VENV)/dev.done $(SERVING)/serving.done ## All tests but the long ones
 .PHONY: test-cluster
 test-cluster: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done ## Tests against a real API server: KUBECONFIG's, or one of its own
 	@$(BIN)/python tests/cluster/programs.py >/dev/null
-	TRIMTAB_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster -n 2 --dist loadgroup $(ARGS)
+	@rm -rf build/rights
+	TRIMTAB_TEST_CLUSTER=1 TRIMTAB_TEST_RIGHTS=$(CURDIR)/build/rights $(BIN)/pytest tests/cluster -n 2 --dist loadgroup $(ARGS)
+	@# Of the whole suite, on an API server whose audit log can be read: every right was used, none was denied.
+	$(if $(ARGS)$(KUBECONFIG),,$(BIN)/python tests/cluster/accounts.py build/rights)
 
 .PHONY: test-node
 test-node: $(VENV)/dev.done ## Tests in real pods, on KUBECONFIG's cluster, its nodes holding the images of `make image-archives`

@@ -18,6 +18,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from accounts import FOLDER, Accounts
 from control_plane import Asked, ControlPlane, asked, audit, free_ports, kubeconfig
 from kubelet import Kubelet
 from programs import programs
@@ -186,6 +187,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     finally:
         if plane is not None:
             plane.stop()
+
+
+@pytest.fixture(scope="session")
+def accounts(cluster: Cluster) -> Iterator[Accounts]:
+    """The manifests' service accounts; what they asked for is kept for when all workers have ended."""
+    found = Accounts(cluster, RUN)
+    yield found
+    if (folder := os.environ.get(FOLDER)) and cluster.plane is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, f"{RUN}.json").write_text(json.dumps(found.asked()))
+    found.remove()
 
 
 @pytest.fixture

@@ -63,14 +63,16 @@ def buckets(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
 class Controllers:
     """Controller processes of one namespace."""
 
-    def __init__(self, cluster: Any, namespace: str, folder: Path) -> None:
+    def __init__(self, cluster: Any, accounts: Any, namespace: str, folder: Path) -> None:
         self._cluster, self._namespace, self._folder = cluster, namespace, folder
+        self._kubeconfig = accounts.kubeconfig("controller")
+        accounts.leads_in(namespace)
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> subprocess.Popen[bytes]:
         name = f"controller-{len(self.running)}"
         env = os.environ | {
-            "KUBECONFIG": str(self._cluster.kubeconfig),
+            "KUBECONFIG": str(self._kubeconfig),
             "TRIMTAB_STATE_BUCKET": "state",
             "TRIMTAB_WATCH_NAMESPACES": self._namespace,
             "TRIMTAB_PIPELINE_IMAGE": "trimtab/pipeline:test",
@@ -103,10 +105,10 @@ class Controllers:
 
 
 @pytest.fixture
-def controllers(cluster: Any, namespace: str, buckets: Any, tmp_path: Path) -> Iterator[Controllers]:
+def controllers(cluster: Any, accounts: Any, namespace: str, buckets: Any, tmp_path: Path) -> Iterator[Controllers]:
     body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trimtab-model"}}
     cluster.api.create(SERVICE_ACCOUNT, body, namespace)
-    found = Controllers(cluster, namespace, tmp_path)
+    found = Controllers(cluster, accounts, namespace, tmp_path)
     yield found
     found.stop()
 
@@ -257,3 +259,17 @@ def test_a_clean_end_gives_the_lease_back_at_once(
     process.terminate()
     assert process.wait(60) == 0, controllers.logs()
     assert controllers.leader() == ""
+
+
+def test_a_check_without_a_verdict_gives_way_to_another(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers
+) -> None:
+    apply(cluster, namespace)
+    controllers.start()
+    check_ends(cluster, namespace, controllers, "")
+    (first,) = until(lambda: cluster.api.list(JOB, namespace)[0], controllers)
+
+    def another() -> bool:
+        return any(each["metadata"]["uid"] != first["metadata"]["uid"] for each in cluster.api.list(JOB, namespace)[0])
+
+    until(another, controllers)

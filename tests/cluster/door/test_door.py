@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from accounts import granted
 
 from trimtab.adapters.kubernetes.kinds import JOB, MODEL, POD, Kind
 from trimtab.adapters.state import State
@@ -42,15 +43,8 @@ spec:
   training: {estimator: "sklearn.linear_model:LinearRegression"IMAGE}
   evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
 """
-ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
-BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
-# All that either process asks of the API server.
-RULES = [
-    {"apiGroups": [MODEL.group], "resources": [MODEL.plural], "verbs": ["list", "watch", "patch"]},
-    {"apiGroups": [JOB.group], "resources": [JOB.plural], "verbs": ["get", "create", "delete"]},
-]
 DAY = datetime(2012, 1, 1, tzinfo=UTC)
 
 
@@ -73,6 +67,7 @@ class Site:
     def __init__(
         self,
         cluster: Any,
+        accounts: Any,
         namespace: str,
         buckets: Any,
         environment: dict[str, str],
@@ -80,26 +75,17 @@ class Site:
         folder: Path,
     ) -> None:
         self.cluster, self.api, self.namespace, self.buckets = cluster, cluster.api, namespace, buckets
+        self.accounts = accounts
         self.state_bucket, self.landing = places
         self.environment, self.folder = environment, folder
         self.processes: list[subprocess.Popen[bytes]] = []
-        meta = {"name": "door", "namespace": namespace}
-        self.api.create(ACCOUNT, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
-        api = "rbac.authorization.k8s.io"
-        self.api.create(ROLE, {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": RULES})
-        bound = {
-            "roleRef": {"apiGroup": api, "kind": "Role", "name": "door"},
-            "subjects": [{"kind": "ServiceAccount", **meta}],
-        }
-        self.api.create(BINDING, {"apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": meta, **bound})
-        self.kubeconfig = cluster.kubeconfig_as(namespace, "door")
 
     def start(self, program: str, name: str = "") -> httpx.Client:
         """A process as its pod would run it; returns a client of its door once that is open."""
         port = free_ports(["door"])["door"]
         log = self.folder / f"{name or program}.log"
         settings = {
-            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECONFIG": str(self.accounts.kubeconfig(program)),
             "TRIMTAB_STATE_BUCKET": self.state_bucket,
             "TRIMTAB_WATCH_NAMESPACES": self.namespace,
             "TRIMTAB_TOKEN": TOKEN,
@@ -164,6 +150,7 @@ class Site:
 @pytest.fixture
 def site(
     cluster: Any,
+    accounts: Any,
     namespace: str,
     buckets: Any,
     environment: dict[str, str],
@@ -171,7 +158,7 @@ def site(
     landing_bucket: str,
     tmp_path: Path,
 ) -> Iterator[Site]:
-    made = Site(cluster, namespace, buckets, environment, (state_bucket, landing_bucket), tmp_path)
+    made = Site(cluster, accounts, namespace, buckets, environment, (state_bucket, landing_bucket), tmp_path)
     yield made
     for process in made.processes:
         if process.poll() is None:
@@ -242,8 +229,6 @@ def test_nothing_but_what_stands_in_the_rules_is_asked_of_the_api_server(site: S
     client = site.start("listener")
     site.upload(client, "bikes/a.csv")
     until(lambda: site.annotation("bikes", ARRIVED))
-    user = f"system:serviceaccount:{site.namespace}:door"
-    asked = [each for each in site.cluster.audit() if each["user"]["username"] == user]
-    codes = {each["responseStatus"]["code"] for each in asked if "responseStatus" in each}
-    assert {"list", "patch"} <= {each["verb"] for each in asked} <= {"list", "watch", "patch"}
-    assert 403 not in codes
+    asked = {(each.verb, each.resource) for each in site.cluster.asked("trimtab-listener")}
+    assert {("list", "trimtab.dev/continuousmodels"), ("patch", "trimtab.dev/continuousmodels")} <= asked
+    assert {each for each in asked if not each[1].startswith("/")} <= granted("listener")

@@ -198,14 +198,14 @@ def test_kfps_webhooks_take_the_compiled_version_and_refuse_what_it_is_not(clust
 
 
 @pytest.mark.usefixtures("webhooks")
-def test_an_applied_version_is_what_runs_refer_to(cluster, namespace, compiled, start, make_kfp):
+def test_an_applied_version_is_what_runs_refer_to(cluster, accounts, namespace, compiled, start, make_kfp):
     until_called(cluster, namespace, waiting)
     assert apply(cluster, compiled.replace("NAMESPACE", namespace)).returncode == 0
     (version,), _ = cluster.api.list(VERSION, namespace)
     stub = start("--pipelines-store-kubernetes", namespace=namespace)
     name = version["metadata"]["name"]
     kfp = make_kfp(stub, namespace=namespace, package=None, version=name)
-    kfp.api, request = cluster.api, request_for()
+    kfp.api, request = accounts.api("controller"), request_for()
     KfpLauncher(kfp, "shop", "bikes").launch(request)
     _, run = stub("GET", f"/runs/{request.run_id}")
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["metadata"]["uid"]
@@ -225,10 +225,10 @@ def test_a_version_that_no_webhook_saw_belongs_to_no_pipeline(cluster, namespace
 # Workflows
 
 
-def test_a_workflow_without_a_run_is_found_in_the_cluster_by_its_label(cluster, namespace, start, make_kfp):
+def test_a_workflow_without_a_run_is_found_in_the_cluster_by_its_label(cluster, accounts, namespace, start, make_kfp):
     stub = start(namespace=namespace)
     kfp = make_kfp(stub, namespace=namespace, patience=0)
-    kfp.api, request = cluster.api, request_for()
+    kfp.api, request = accounts.api("controller"), request_for()
     launcher = KfpLauncher(kfp, "shop", "bikes")
     stub.steer("faults", faults=[{"kind": "500-after"}])
     assert launcher.launch(request) == RunStatus(request.run_id, RunPhase.PENDING)
@@ -241,10 +241,10 @@ def test_a_workflow_without_a_run_is_found_in_the_cluster_by_its_label(cluster, 
     assert launcher.look_up(request.run_id) == RunStatus(request.run_id, RunPhase.FAILED, "child failed")
 
 
-def test_the_agent_reports_what_the_workflow_came_to(cluster, namespace, start, make_kfp):
+def test_the_agent_reports_what_the_workflow_came_to(cluster, accounts, namespace, start, make_kfp):
     stub = start("--agent-seconds", "0.1", namespace=namespace)
     kfp = make_kfp(stub, namespace=namespace)
-    kfp.api, request = cluster.api, request_for()
+    kfp.api, request = accounts.api("controller"), request_for()
     launcher = KfpLauncher(kfp, "shop", "bikes")
     launcher.launch(request)
     (workflow,), _ = cluster.api.list(WORKFLOW, namespace)
@@ -257,7 +257,7 @@ def test_the_agent_reports_what_the_workflow_came_to(cluster, namespace, start, 
 
 
 def test_a_service_accounts_token_with_the_audience_and_a_role_starts_runs_in_its_models_namespace(
-    cluster, namespace, start, make_kfp, tmp_path
+    cluster, accounts, namespace, start, make_kfp, tmp_path
 ):
     api = cluster.api
     for name in ("controller", "nobody"):
@@ -276,7 +276,7 @@ def test_a_service_accounts_token_with_the_audience_and_a_role_starts_runs_in_it
     stub = start("--multi-user", namespace="elsewhere")
     token, request = tmp_path / "token", request_for()
     kfp = make_kfp(stub, token_file=token)
-    kfp.api = api
+    kfp.api = accounts.api("controller")
     launcher = KfpLauncher(kfp, namespace, "bikes")
     token.write_text(token_of(cluster, namespace, "controller", "https://kubernetes.default.svc.cluster.local"))
     with pytest.raises(Invalid, match="User identity is empty"):

@@ -54,12 +54,15 @@ class Canary:
     Model `flights` in a namespace, with its state, its controller and its users.
 
     Attributes:
+        api: The API server as people reach it.
+        leads: The same as the controller reaches it.
         state: As people and other processes see it.
         offset: How far the controller's clock is ahead: durations pass without waiting.
     """
 
-    def __init__(self, api: Any, namespace: str, buckets: Any, bucket: str, rollout: Object) -> None:
+    def __init__(self, api: Any, leads: Any, namespace: str, buckets: Any, bucket: str, rollout: Object) -> None:
         self.api = api
+        self.leads = leads
         self.namespace = namespace
         self.buckets = buckets
         self.settings = ClusterSettings(state_bucket=bucket, pod_name="controller-0", serving_image="trimtab/serving:1")
@@ -74,7 +77,7 @@ class Canary:
 
     def start(self, **more: Any) -> None:
         """Another controller leads from now on."""
-        self.rollouts = ModelRollouts(self.api, self.settings, self.buckets, wall=self.now, **more)
+        self.rollouts = ModelRollouts(self.leads, self.settings, self.buckets, wall=self.now, **more)
         self.epoch += 1
 
     def now(self) -> datetime:
@@ -326,11 +329,14 @@ def witness(cluster: Any, namespace: str) -> Iterator[Witness]:
 
 
 @pytest.fixture
-def make_canary(cluster: Any, namespace: str, operator: Any, pods: Any, witness: Witness) -> Callable[..., Canary]:
+def make_canary(
+    cluster: Any, accounts: Any, namespace: str, operator: Any, pods: Any, witness: Witness
+) -> Callable[..., Canary]:
     """v1 serves, and the rollout of v2 is proposed."""
 
-    def made(rollout: Object = CANARY, buckets: Any = None, bucket: str = "state", api: Any = None) -> Canary:
-        canary = Canary(api or cluster.api, namespace, buckets or MemoryBuckets(), bucket, rollout)
+    def made(rollout: Object = CANARY, buckets: Any = None, bucket: str = "state") -> Canary:
+        leads = accounts.api("controller")
+        canary = Canary(cluster.api, leads, namespace, buckets or MemoryBuckets(), bucket, rollout)
         canary.register()
         canary.until(lambda: canary.answering() == {"v1": 100}, "the first champion")
         canary.register("challenger")

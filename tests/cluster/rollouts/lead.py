@@ -36,7 +36,7 @@ def main(namespace: str, name: str, bucket: str, ahead: str) -> None:
         epoch = state.lease.acquire(OWNER, LEASE_SECONDS, succeed=True)
     while True:
         try:
-            owner = api.get(MODEL, namespace, name)
+            owner = next(each for each in api.list(MODEL, namespace)[0] if each["metadata"]["name"] == name)
             pause = rollouts.lead(namespace, model_of(owner), owner, epoch)
         except Fenced:
             return

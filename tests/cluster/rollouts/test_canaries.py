@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
+from trimtab.app.cluster import rollout_objects
 
 Canary = Any
 Witness = Any
@@ -134,7 +135,10 @@ def test_going_back_to_the_former_champion(canary: Canary, kubectl: Kubectl) -> 
     assert "trimtab.dev/rollback-to" not in meta.get("annotations", {})
 
 
-def test_nobody_is_left_behind_by_rollouts_in_a_row(canary: Canary, kubectl: Kubectl) -> None:
+def test_nobody_is_left_behind_by_rollouts_in_a_row_and_the_oldest_objects_go(
+    canary: Canary, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_objects, "KEPT", 1)
     for version in (2, 3):
         name = f"flights-v{version}"
         canary.until(lambda name=name: canary.phase(name) == "Canary", name)
@@ -143,3 +147,6 @@ def test_nobody_is_left_behind_by_rollouts_in_a_row(canary: Canary, kubectl: Kub
         if version == 2:
             canary.register("challenger")
     back_at_the_champion(canary)
+    canary.until(lambda: canary.rollout("flights-v2") is None, "the end of the oldest object")
+    assert canary.phase("flights-v3") == "Aborted"
+    assert canary.at(1).ended is not None  # the state keeps it

@@ -62,7 +62,7 @@ class Controller:
 
 
 @pytest.fixture
-def lead(cluster: Any, tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[[Canary, str], Controller]]:
+def lead(accounts: Any, tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[[Canary, str], Controller]]:
     """Starts controllers that die at that point, once."""
     made: list[Controller] = []
 
@@ -70,7 +70,7 @@ def lead(cluster: Any, tmp_path: Path, environment: dict[str, str]) -> Iterator[
         marks = tmp_path / "marks"
         marks.mkdir()
         environ = {"TRIMTAB_CRASH_AT": point, "TRIMTAB_CRASH_MARKS": str(marks)}
-        made.append(Controller(canary, cluster.kubeconfig, tmp_path, environ))
+        made.append(Controller(canary, accounts.kubeconfig("controller"), tmp_path, environ))
         return made[-1]
 
     yield start

@@ -64,7 +64,7 @@ class Web:
 
     def _split(self, rollout: dict[str, Any]) -> SeldonTraffic:
         predictors = FreePredictors(names_of(rollout), CHALLENGER, rollout["spec"]["target"]["challenger"]["predictor"])
-        return SeldonTraffic(self._canary.api, rollout["metadata"]["namespace"], "web", predictors, self._counted)
+        return SeldonTraffic(self._canary.leads, rollout["metadata"]["namespace"], "web", predictors, self._counted)
 
     def look(self) -> None:
         self.pause = self._canary.rollouts.lead_free(self.last)
