@@ -194,10 +194,11 @@ def accounts(cluster: Cluster) -> Iterator[Accounts]:
     """The manifests' service accounts; what they asked for is kept for when all workers have ended."""
     found = Accounts(cluster, RUN)
     yield found
-    if (folder := os.environ.get(FOLDER)) and cluster.plane is not None:
+    if cluster.plane is None:
+        found.remove()
+    elif folder := os.environ.get(FOLDER):
         Path(folder).mkdir(parents=True, exist_ok=True)
         Path(folder, f"{RUN}.json").write_text(json.dumps(found.asked()))
-    found.remove()
 
 
 @pytest.fixture
