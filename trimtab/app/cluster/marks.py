@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from trimtab.adapters.state import State
 
-LOGS = ("decisions", "outcomes", "manifests", "rollouts")  # numbered, so that only what comes after is listed
+# Numbered, so that only what comes after is listed. What others decide or roll out ends in one of these.
+LOGS = ("outcomes", "manifests")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ from trimtab.core.ports import Buckets
 from trimtab.core.spec.model import ContinuousModel
 
 OWNER = "trimtab-controller"  # of every model's lease: the cluster's own Lease lets only one process lead
-LEASE_SECONDS = 120.0
-QUIET_SECONDS = 25.0  # between looks at what nobody told of: 200 models are 8 looks a second
+LEASE_SECONDS = 300.0  # a successor takes it over, and need not wait
+QUIET_SECONDS = 30.0  # between looks at what nobody told of: 200 models are 7 looks a second
 RUNNING_SECONDS = 5.0  # while a run goes on
 MEASURED_SECONDS = 2.5  # after the monitor told of something: what was read just before it is read once more
 WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
