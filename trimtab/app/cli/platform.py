@@ -20,7 +20,7 @@ import psutil
 
 from trimtab.app.cli import print_json
 from trimtab.app.settings import FOLDER
-from trimtab.core.errors import Invalid, Unavailable
+from trimtab.core.errors import Invalid, TrimtabError, Unavailable
 
 if TYPE_CHECKING:
     from trimtab.app.cli.screen import Screen
@@ -120,13 +120,12 @@ def reload() -> None:
         raise Invalid(f"no platform is ready in {folder.parent}", "trimtab up -f model.yaml")
     text = specs.read_file(who.spec)
     load(text, who.spec)
-    wanted = digest(text)
-    if who.spec_digest == wanted:
+    if who.spec_digest == digest(text):
         click.echo(f"{who.spec} has not changed since {who.model} took it up")
         return
     os.kill(who.pid, RELOAD)
     begun = time.monotonic()
-    while (now := holder(folder)) is not None and now.spec_digest != wanted:
+    while (now := holder(folder)) is not None and now.reloads == who.reloads:
         if time.monotonic() - begun > RELOAD_SECONDS:
             raise Unavailable(
                 f"{who} did not take up {who.spec} within {RELOAD_SECONDS:.0f} s", "see what `trimtab up` prints"
@@ -134,6 +133,8 @@ def reload() -> None:
         time.sleep(0.05)
     if now is None:
         raise Unavailable(f"process {who.pid} ended meanwhile", "trimtab up -f model.yaml")
+    if now.refused:
+        raise Invalid(f"{who.model} goes on by the former spec: {now.refused}")
     click.echo(f"{who.model} works by {who.spec} as it is now")
 
 
@@ -216,7 +217,7 @@ def _reload(platform: Platform, say: Callable[[str], None]) -> None:
     try:
         platform.reload()
         say(f"{platform.model.name} works by the edited spec; who serves ran on")
-    except Invalid as error:
+    except TrimtabError as error:
         for line in f"the edited spec was not taken up: {error}".splitlines():
             say(line)
 

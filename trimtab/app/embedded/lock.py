@@ -18,6 +18,7 @@ from trimtab.core.errors import Invalid
 
 LOCK = "lock"
 WHO = "up.json"
+WORDS = ("model", "url", "endpoint", "spec", "spec_digest", "refused")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Holder:
     """
     The process that runs the platform of a folder; the rest is empty until it is ready.
 
-    `spec_digest` is of the text that it works by, which it read from the file `spec`.
+    `spec_digest` is of the text that it works by, which it read from the file `spec`. `reloads` counts how often it was
+    asked to read it again, and `refused` says why it did not take up what it read last.
     """
 
     process: Recorded
@@ -34,6 +36,8 @@ class Holder:
     endpoint: str = ""
     spec: str = ""
     spec_digest: str = ""
+    reloads: int = 0
+    refused: str = ""
 
     @property
     def pid(self) -> int:
@@ -89,20 +93,10 @@ class FolderLock:
         self._file = file
         self.tell()
 
-    def tell(self, model: str = "", url: str = "", endpoint: str = "", spec: str = "", spec_digest: str = "") -> None:
-        """Write down who holds the folder, where it answers, and which spec it works by."""
-        write_json(
-            self._folder / WHO,
-            {
-                "pid": os.getpid(),
-                "start_time": psutil.Process().create_time(),
-                "model": model,
-                "url": url,
-                "endpoint": endpoint,
-                "spec": spec,
-                "spec_digest": spec_digest,
-            },
-        )
+    def tell(self, **known: str | int) -> None:
+        """Write down who holds the folder, and what else is known of him: `Holder`'s fields."""
+        process = {"pid": os.getpid(), "start_time": psutil.Process().create_time()}
+        write_json(self._folder / WHO, process | known)
 
     def release(self) -> None:
         if self._file is not None:
@@ -120,8 +114,8 @@ def holder(folder: Path) -> Holder | None:
     process = Recorded("up", pid, float(started))
     if process.process() is None:
         return None
-    words = {name: str(value.get(name, "")) for name in ("model", "url", "endpoint", "spec", "spec_digest")}
-    return Holder(process, **words)
+    words = {name: str(value.get(name, "")) for name in WORDS}
+    return Holder(process, **words, reloads=int(value.get("reloads", 0)))
 
 
 def refuse_second(folder: Path) -> None:

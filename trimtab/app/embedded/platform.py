@@ -32,7 +32,7 @@ from trimtab.app.embedded.store import Store
 from trimtab.app.embedded.supervisor import Supervisor
 from trimtab.app.embedded.traffic import EmbeddedTraffic
 from trimtab.app.embedded.variants import Variants, environ
-from trimtab.core.errors import Invalid
+from trimtab.core.errors import Invalid, TrimtabError
 from trimtab.core.records import digest
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class Platform:
         self._stack = ExitStack()
         self._lock: FolderLock
         self._looping: ExitStack  # what `reload` ends
+        self._digest = ""  # of the text that the loop works by
+        self._reloads = 0
         self.model: ContinuousModel
         self.environment: Environment
         self.variables: dict[str, str] = {}  # of `.trimtab/env`
@@ -147,9 +149,10 @@ class Platform:
         if gateway_port is not None:
             self._start_traffic(gateway_port.getsockname()[1])
         self._looping = self._stack.enter_context(ExitStack())
-        self._start_loop(text, port)
+        self._run(self._make_loop(text, port))
         write_private(self.folder / settings.FILE, settings.render(self.variables))
-        self._tell_lock(text)
+        self._digest = digest(text)
+        self._tell_lock()
 
     def reload(self) -> None:
         """
@@ -158,28 +161,43 @@ class Platform:
 
         Raises:
             Invalid: If the file will not do, or names another model or bucket: the platform goes on with the former.
+            Unavailable: If the store does not answer, likewise.
         """
-        former, port = self.model, self.loop.port
+        former = self.model
         try:
             text = self._check_spec()
-            same = (self.model.name, self.model.spec.data.bucket) == (former.name, former.spec.data.bucket)
-            if not same:
-                raise Invalid(
-                    f"{self._spec} is of {self.model.name}, with uploads to the bucket {self.model.spec.data.bucket}; "
-                    f"the platform runs for {former.name} and {former.spec.data.bucket}",
-                    "trimtab down, then trimtab up",
-                )
-        except Invalid:
+            self._require_same(former)
+            # Whatever it may be refused for, it is refused for before the former loop ends.
+            loop = self._make_loop(text, self.loop.port)
+        except TrimtabError as error:
             self.model = former
+            self._reloads += 1
+            self._tell_lock(str(error))
             raise
         self._looping.close()
-        self._start_loop(text, port)
-        self._tell_lock(text)
+        self._run(loop)
+        self._reloads, self._digest = self._reloads + 1, digest(text)
+        self._tell_lock()
 
-    def _tell_lock(self, text: str) -> None:
-        spec, url = str(self._spec.resolve()), self.environment.url
+    def _require_same(self, former: ContinuousModel) -> None:
+        name, bucket = self.model.name, self.model.spec.data.bucket
+        if (name, bucket) != (former.name, former.spec.data.bucket):
+            raise Invalid(
+                f"{self._spec} is of {name}, with uploads to the bucket {bucket}; the platform runs for {former.name} "
+                f"and {former.spec.data.bucket}",
+                "trimtab down, then trimtab up",
+            )
+
+    def _tell_lock(self, refused: str = "") -> None:
+        """Write down where the platform answers, which spec it works by, and what the last reload was refused for."""
         self._lock.tell(
-            model=self.model.name, url=url, endpoint=self.store.endpoint, spec=spec, spec_digest=digest(text)
+            model=self.model.name,
+            url=self.environment.url,
+            endpoint=self.store.endpoint,
+            spec=str(self._spec.resolve()),
+            spec_digest=self._digest,
+            reloads=self._reloads,
+            refused=refused,
         )
 
     def _check_spec(self) -> str:
@@ -292,7 +310,8 @@ class Platform:
         self._stack.callback(self.traffic.stop)
         self.traffic.start()
 
-    def _start_loop(self, text: str, port: int) -> None:
+    def _make_loop(self, text: str, port: int) -> Loop:
+        """A loop for `self.model`; nothing of it runs yet."""
         from trimtab.adapters import estimators, s3, specs
         from trimtab.adapters.kfp import LocalLauncher
         from trimtab.app.clocks import clock_of
@@ -306,12 +325,7 @@ class Platform:
         if self._settle_seconds is not None:
             self.model = with_settle(self.model, self._settle_seconds)
         self.launcher = LocalLauncher(self.folder / "runs", self.environment.pipeline, self.variables)
-        self._tell("starting the loop")
-        for run in self.launcher.leftovers():
-            self._tell(f"ending run {run}, which a former platform left")
-            self.launcher.stop(run)
-        self._looping.callback(self._stop_runs)
-        self.loop = Loop(
+        return Loop(
             model=self.model,
             spec_text=text,
             environment=self.environment,
@@ -327,8 +341,17 @@ class Platform:
             traffic=self.traffic,
             load_addresses=self.traffic.load_addresses if self.traffic is not None else dict,
         )
-        self._looping.callback(self.loop.stop)
-        self.loop.start()
+
+    def _run(self, loop: Loop) -> None:
+        """Start it, and end it with what `reload` ends."""
+        self._tell("starting the loop")
+        for run in self.launcher.leftovers():
+            self._tell(f"ending run {run}, which a former platform left")
+            self.launcher.stop(run)
+        self._looping.callback(self._stop_runs)
+        self.loop = loop
+        self._looping.callback(loop.stop)
+        loop.start()
 
     def _stop_runs(self) -> None:
         for run in self.launcher.leftovers():
