@@ -26,7 +26,7 @@ from seldon.webhook import REGISTRATION
 from seldon_process import SeldonOperator
 
 from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT, Kind
-from trimtab.core.errors import Conflict, Invalid, TrimtabError
+from trimtab.core.errors import Conflict, Invalid, NotFound, TrimtabError, Unavailable
 
 if TYPE_CHECKING:
     from trimtab.adapters.kubernetes.api import Api
@@ -111,7 +111,19 @@ class Cluster:
                     wanted.append(name)
                 except Invalid as error:
                     self.refused[name] = error.message
-        until(lambda: all(_established(self.api.get(CRD, "", name)) for name in wanted))
+        until(lambda: all(self._served(self.api.get(CRD, "", name)) for name in wanted))
+
+    def _served(self, definition: dict[str, Any]) -> bool:
+        """Whether objects of it can be listed: just after it is established the API server still asks for patience."""
+        if not _established(definition):
+            return False
+        spec = definition["spec"]
+        version = next(each["name"] for each in spec["versions"] if each["served"])
+        try:
+            self.api.raw("GET", f"/apis/{spec['group']}/{version}/{spec['names']['plural']}?limit=1")
+        except (NotFound, Unavailable):
+            return False
+        return True
 
     def _define(self, body: dict[str, Any]) -> None:
         from trimtab.adapters.kubernetes.kinds import CRD

@@ -46,6 +46,7 @@ class Operator:
         self._changed = threading.Condition()
         self._listed = {kind: threading.Event() for kind in WATCHED}
         self.delay_seconds = 0.0
+        self._delayed = 0.0  # since when
 
     def start(self) -> None:
         for kind in WATCHED:
@@ -57,9 +58,9 @@ class Operator:
         return all(each.is_set() for each in self._listed.values())
 
     def delay_status(self, seconds: float) -> None:
-        """From now on believe of Deployments what was the case so long ago."""
+        """From now on believe of Deployments what was the case so long ago, or just now while that was not so long."""
         with self._changed:
-            self.delay_seconds = seconds
+            self.delay_seconds, self._delayed = seconds, time.monotonic()
             for key in self._known:
                 self._push(key, 0.0)
 
@@ -114,7 +115,7 @@ class Operator:
             return dict(deployment.get("status") or {})
         with self._changed:
             history = self._history[deployment["metadata"]["uid"]]
-            before = time.monotonic() - self.delay_seconds
+            before = max(time.monotonic() - self.delay_seconds, self._delayed)
             while len(history) > 1 and history[1][0] <= before:
                 history.pop(0)
             return dict(history[0][1]) if history and history[0][0] <= before else {}
