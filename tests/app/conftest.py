@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +307,64 @@ def make_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     yield make
     for loop in loops:
         loop.stop()
+
+
+class Inbox:
+    """A receiver on a free port: answers with `status`, keeps what came."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.messages: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.asked = 0
+        inbox = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                inbox.asked += 1
+                if inbox.status == 200:
+                    inbox.messages.append(json.loads(body))
+                    inbox.paths.append(self.path)
+                self.send_response(inbox.status)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"json://127.0.0.1:{self.server.server_port}/t0ken-that-nobody-may-read"
+
+    def titles(self) -> list[str]:
+        return [message["title"] for message in self.messages]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(5)
+
+
+@pytest.fixture
+def make_inbox() -> Iterator[Callable[[], Inbox]]:
+    made: list[Inbox] = []
+
+    def make() -> Inbox:
+        made.append(Inbox())
+        return made[-1]
+
+    yield make
+    for inbox in made:
+        inbox.close()
+
+
+@pytest.fixture
+def inbox(make_inbox: Callable[[], Inbox], monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    made = make_inbox()
+    monkeypatch.setenv("BIKES_ALERTS", made.address)
+    return made

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from trimtab.core.errors import Invalid
 from trimtab.core.spec import load
 from trimtab.core.spec.model import ContinuousModel
 
-SECRET = "t0ken-that-nobody-may-read"
+SECRET = "t0ken-that-nobody-may-read"  # in the address of every inbox
 NOW = datetime(2012, 6, 1, tzinfo=UTC)
 SPEC = """
 apiVersion: trimtab.dev/v1alpha1
@@ -37,67 +35,6 @@ spec:
   evaluation: {primary: mean_absolute_error}
   alerts: ALERTS
 """
-
-
-class Inbox:
-    """A receiver on a free port: answers with `status`, keeps what came."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.messages: list[dict[str, Any]] = []
-        self.paths: list[str] = []
-        self.asked = 0
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                inbox.asked += 1
-                if inbox.status == 200:
-                    inbox.messages.append(json.loads(body))
-                    inbox.paths.append(self.path)
-                self.send_response(inbox.status)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    @property
-    def address(self) -> str:
-        return f"json://127.0.0.1:{self.server.server_port}/{SECRET}"
-
-    def titles(self) -> list[str]:
-        return [message["title"] for message in self.messages]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join(5)
-
-
-@pytest.fixture
-def make_inbox() -> Iterator[Callable[[], Inbox]]:
-    made: list[Inbox] = []
-
-    def make() -> Inbox:
-        made.append(Inbox())
-        return made[-1]
-
-    yield make
-    for inbox in made:
-        inbox.close()
-
-
-@pytest.fixture
-def inbox(make_inbox: Callable[[], Inbox], monkeypatch: pytest.MonkeyPatch) -> Inbox:
-    made = make_inbox()
-    monkeypatch.setenv("BIKES_ALERTS", made.address)
-    return made
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +93,7 @@ NO_NEWS = (
 
 
 def test_every_event_is_told_once_in_order(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     begin(state, spec())
     for id, kind, evidence in NO_NEWS:
@@ -171,7 +108,7 @@ def test_every_event_is_told_once_in_order(
 
 
 def test_after_a_restart_nothing_is_told_again_and_what_came_meanwhile_is(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     first = begin(state, spec())
     wait_for(lambda: state.bucket.find(state.layout.current("alerts-BIKES_ALERTS")))
@@ -192,7 +129,7 @@ def test_after_a_restart_nothing_is_told_again_and_what_came_meanwhile_is(
 
 
 def test_what_happened_before_somebody_asked_to_be_told_is_no_news(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     tell_one_of_each(state)
     begin(state, spec())
@@ -205,7 +142,7 @@ def test_what_happened_before_somebody_asked_to_be_told_is_no_news(
 
 
 def test_only_the_events_that_were_asked_for_are_told(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     begin(state, spec("[{urlFrom: {env: BIKES_ALERTS}, events: [rollback]}]"))
     tell_one_of_each(state)
@@ -216,7 +153,7 @@ def test_only_the_events_that_were_asked_for_are_told(
 
 
 def test_with_a_drift_trigger_its_alarms_are_the_event_and_single_reports_are_not(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     with_trigger = SPEC.replace(
         "  alerts: ALERTS", "  triggers: {drift: {}}\n  alerts: [{urlFrom: {env: BIKES_ALERTS}}]"
@@ -232,7 +169,7 @@ def test_with_a_drift_trigger_its_alarms_are_the_event_and_single_reports_are_no
 
 
 def test_a_receiver_that_refuses_is_tried_a_few_times_and_the_next_message_has_its_turn(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     inbox.status = 500
     alerting = begin(state, spec())
@@ -250,8 +187,8 @@ def test_a_receiver_that_refuses_is_tried_a_few_times_and_the_next_message_has_i
 
 def test_a_dead_receiver_holds_no_other_up(
     state: State,
-    inbox: Inbox,
-    make_inbox: Callable[[], Inbox],
+    inbox: Any,
+    make_inbox: Callable[[], Any],
     monkeypatch: pytest.MonkeyPatch,
     begin: Callable[..., Alerting],
     wait_for: Callable[..., Any],
@@ -268,7 +205,7 @@ def test_a_dead_receiver_holds_no_other_up(
 
 
 def test_a_process_that_does_not_work_for_the_model_stays_silent(
-    state: State, inbox: Inbox, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
+    state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
     acts = threading.Event()
     begin(state, spec(), acts.is_set)
@@ -284,7 +221,7 @@ def test_a_process_that_does_not_work_for_the_model_stays_silent(
 
 def test_an_address_stands_in_no_log_error_or_state(
     state: State,
-    inbox: Inbox,
+    inbox: Any,
     begin: Callable[..., Alerting],
     wait_for: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,

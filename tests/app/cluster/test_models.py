@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -337,6 +338,23 @@ def test_decisions_are_told_as_events_once(cluster: Cluster) -> None:
     assert len(cluster.api.list(EVENT, "shop")[0]) == number
 
 
+def test_who_the_spec_names_is_told_of_a_run_that_failed(
+    cluster: Cluster, inbox: Any, wait_for: Callable[..., Any]
+) -> None:
+    cluster.models.alerts.start()
+    key = cluster.apply(**{"  evaluation:": "  alerts: [{urlFrom: {env: BIKES_ALERTS}}]\n  evaluation:"})
+    cluster.accepted(key)
+    state = cluster.state(key)
+    wait_for(lambda: state.bucket.find(state.layout.current("alerts-BIKES_ALERTS")))
+    cluster.arrive(key)
+    cluster.models.look(key)
+    conclude(cluster, key, "failed")
+    cluster.models.look(key)
+    wait_for(lambda: inbox.messages)
+    assert inbox.titles() == ["bikes: failed"]
+    cluster.models.alerts.stop()
+
+
 def test_a_lost_status_is_written_again(cluster: Cluster) -> None:
     key = cluster.apply()
     cluster.arrive(key)
@@ -366,14 +384,14 @@ def strip(status: dict[str, Any]) -> dict[str, Any]:
     return {**status, "conditions": sorted(conditions, key=lambda each: each["type"])}
 
 
-def conclude(cluster: Cluster, key: tuple[str, str]) -> None:
+def conclude(cluster: Cluster, key: tuple[str, str], how: Literal["rejected", "failed"] = "rejected") -> None:
     """The run ends, as its last step and the launcher tell it."""
     decision, now = cluster.state(key).decisions.all()[-1], datetime.now(UTC)
     cluster.state(key).decisions.conclude(
         Outcome(
             number=decision.number,
             run_key=decision.run_key,
-            state="rejected",
+            state=how,
             reason="not better",
             decided_at=now,
             recorded_at=now,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,20 @@ class Journal:
     def entries(self) -> list[JournalEntry]:
         """Oldest first."""
         return list(self._entries.all().values())
+
+    def after(self, number: int) -> Iterator[JournalEntry]:
+        """Those beyond a number, oldest first, each read when it is its turn."""
+        for each in self._entries.numbers(number):
+            if (entry := self._entries.find(each)) is not None:
+                yield entry
+
+    def last_before(self, moment: datetime) -> int:
+        """The number of the newest entry that was recorded before; 0 for none."""
+        for number in reversed(self._entries.numbers()):
+            entry = self._entries.find(number)
+            if entry is not None and entry.recorded_at < moment:
+                return number
+        return 0
 
     def tell(
         self, id: str, kind: str, summary: str, evidence: Mapping[str, Any], decided_at: datetime

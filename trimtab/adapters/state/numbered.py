@@ -37,17 +37,20 @@ class Numbered(Generic[R]):
     def all(self) -> dict[int, R]:
         """Every record by number, ascending, as the store shows it now."""
         with self._lock:
-            start_after = self.key(self._whole) if self._whole else ""
-            keys = [info.key for info in self._objects.bucket.list(self._layout.numbered(self.kind), start_after)]
-            # Only our own: a person may have left something else there.
-            names = [(key, key.rsplit("/", 1)[-1].removesuffix(".json")) for key in keys]
-            numbers = [int(name) for key, name in names if name.isdecimal() and self.key(int(name)) == key]
-            unknown = [number for number in numbers if number not in self._known]
+            unknown = [number for number in self.numbers(self._whole) if number not in self._known]
             for number, body in zip(unknown, self._objects.get_all(map(self.key, unknown)), strict=True):
                 self._known[number] = self._record.from_json(body, self.key(number))
             while self._whole + 1 in self._known:
                 self._whole += 1
             return dict(sorted(self._known.items()))
+
+    def numbers(self, after: int = 0) -> list[int]:
+        """The numbers beyond one, ascending, as the store shows them now."""
+        start_after = self.key(after) if after else ""
+        keys = [info.key for info in self._objects.bucket.list(self._layout.numbered(self.kind), start_after)]
+        # Only our own: a person may have left something else there.
+        names = [(key, key.rsplit("/", 1)[-1].removesuffix(".json")) for key in keys]
+        return [int(name) for key, name in names if name.isdecimal() and self.key(int(name)) == key]
 
     def _known_so_far(self) -> dict[int, R]:
         """What is known without asking; the store is asked where that is nothing, or has gaps."""

@@ -49,7 +49,13 @@ class Cluster:
 
     def start(self) -> None:
         self.workers.start()
+        self.models.alerts.start()
         self.workers.add(ORPHANS)
+
+    def stop(self) -> None:
+        """End after the looks that go on."""
+        self.workers.stop()
+        self.models.alerts.stop()
 
     def seen(self, kind: Kind, event: str, resource: Object) -> None:
         """An event of the watch, or an object of its listing. Asks nobody: the watch waits for it."""
@@ -110,7 +116,7 @@ def lead(process: Process) -> None:
     try:
         watch(settings.watch_namespaces, cluster.seen, stopping)
     finally:
-        cluster.workers.stop()
+        cluster.stop()
         election.end()
 
 

@@ -147,7 +147,7 @@ class ClusterDesk:
         self.intake.reconcile()
         self.listed_once = True
         self.news = self.news or len(self.intake.outcomes) != before
-        self._labels.look()
+        self.news = bool(self._labels.look()) or self.news
         if time.monotonic() >= self._compact_at:
             self._compact_at = time.monotonic() + COMPACTION_SECONDS
             self._labels.compact()

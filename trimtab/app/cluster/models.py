@@ -21,6 +21,7 @@ from trimtab.adapters.kubernetes.events import Events
 from trimtab.adapters.kubernetes.kinds import MODEL
 from trimtab.adapters.state import State
 from trimtab.app.cluster.acceptance import Acceptance, Found
+from trimtab.app.cluster.alerts import Alerts
 from trimtab.app.cluster.deciding import Deciding, Run
 from trimtab.app.cluster.launching import Launching
 from trimtab.app.cluster.marks import Marks, marks
@@ -80,6 +81,7 @@ class Led:
     model: ContinuousModel | None = None  # the last spec that was accepted
     status: Status | None = None
     standing: Standing | None = None  # of its rollout, at the last look at that
+    serving: tuple[str, ...] = ()  # what of it did not work at that look
     measured: str = ""  # the annotation's value, as it was looked at
     restless: float | None = None  # monotonic seconds: since when what serves is looked at in quick succession
     run: Run | None = None
@@ -120,6 +122,7 @@ class Models:
         self._wake = wake
         self._clock = clock
         self._acceptance = Acceptance(api, settings, buckets)
+        self.alerts = Alerts(settings, buckets)
         self._events = Events(api, settings.pod_name)
         self._led: dict[Key, Led] = {}
 
@@ -209,10 +212,10 @@ class Models:
     def _follow(self, key: Key, led: Led) -> None:
         """A rollout that stands otherwise than before is for the model's own status, and for what may be decided."""
         assert self._rollouts is not None
-        standing = self._rollouts.standing(key)
-        if _told(standing) != _told(led.standing):
+        standing, problems = self._rollouts.standing(key), self._rollouts.problems(key)
+        if (_told(standing), problems) != (_told(led.standing), led.serving):
             self._look_again(key, led)
-        led.standing = standing
+        led.standing, led.serving = standing, problems
 
     def _calm(self, led: Led, pause: float) -> float:
         """Looks in quick succession for a while only: a router that is away must not cost a core."""
@@ -229,6 +232,7 @@ class Models:
             del self._led[key]
         self._slots.forget(key)
         self._acceptance.forget(key)
+        self.alerts.forget(key)
         if self._rollouts is not None:
             self._rollouts.gone(key)
         if led.epoch:
@@ -273,6 +277,7 @@ class Models:
         led.model = found.model
         look = led.deciding.look(led.resource, found.text, found.model, found.passed)
         led.run, led.open, led.status, led.due = look.run, look.open, look.status, look.due
+        self.alerts.news(key, found.model)
         if look.news or before != found.model:
             self._wake(key)
 
@@ -318,7 +323,8 @@ class Models:
         meta, before = resource["metadata"], resource.get("status") or {}
         status, found = led.status, led.found
         serving = self._rollouts.problems(key_of(led.resource)) if self._rollouts is not None else ()
-        problems = (*led.problems.values(), *serving, *(status.problems if status else ()))
+        beside = (*serving, *self.alerts.problems(key_of(resource)))
+        problems = (*led.problems.values(), *beside, *(status.problems if status else ()))
         if found is None:
             after = unreachable(before, problems, datetime.now(UTC))
         else:
