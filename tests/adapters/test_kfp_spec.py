@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from trimtab.adapters.kfp_spec import CompiledPipeline, furnished, kfp_resources, manifests, quantity, read_package
+from trimtab.adapters.kfp_spec import CompiledPipeline, furnished, kfp_resources, manifests, read_package
 from trimtab.core.errors import Invalid
 
 
@@ -92,11 +92,6 @@ def test_resources_that_kfp_cannot_pass_on_are_refused_by_their_path(resources, 
 def test_a_request_for_a_device_beside_its_limit_is_left_to_the_limit():
     same = {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 1}}
     assert set(kfp_resources(same)) == {"accelerator"}
-
-
-@pytest.mark.parametrize(("text", "value"), [("1", 1), ("1e3", 1000), ("2Ki", 2048), ("1M", 10**6), ("100m", 0.1)])
-def test_quantities(text, value):
-    assert float(quantity(text, "")) == pytest.approx(value)
 
 
 def test_a_version_is_named_by_all_that_is_in_it():

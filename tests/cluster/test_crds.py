@@ -28,6 +28,8 @@ LEFT_TO_THE_CONTROLLER = {
     "a category's value twice",
     "a seed among the parameters",
     "threads of a step among the parameters",
+    "resources of no Pod",
+    "resources of no quantity",
 }
 
 

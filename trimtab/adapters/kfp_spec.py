@@ -10,23 +10,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from trimtab.core.errors import Invalid
 from trimtab.core.records import canonical
+from trimtab.core.spec.problems import dotted
+from trimtab.core.spec.resources import quantity, unfit
 
 SCHEMA_VERSION = "2.1.0"  # the only one that KFP's API server takes
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 # Steps that call the user's estimator: `evaluate` fits the recipe again.
 FITTING = ("exec-train", "exec-evaluate")
-UNITS = {"": Decimal(1), "m": Decimal("0.001")} | {
-    f"{prefix}{i}": Decimal(base**power)
-    for i, base in (("", 1000), ("i", 1024))
-    for power, prefix in enumerate("KMGTP" if i else "kMGTP", 1)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,39 +148,18 @@ def kfp_resources(resources: Mapping[str, Any]) -> dict[str, Any]:
     {'cpuLimit': 0.5, 'resourceCpuLimit': '500m', 'accelerator': {'type': 'nvidia.com/gpu', 'resourceType': \
 'nvidia.com/gpu', 'count': '1', 'resourceCount': '1'}}
     """
+    for breach in unfit(resources):
+        raise Invalid(f"{dotted(('spec', 'training', 'resources', *breach.at))}: {breach.found}", breach.hint)
     found: dict[str, Any] = {}
     for section, amounts in resources.items():
-        if section not in ("requests", "limits") or not isinstance(amounts, Mapping):
-            raise Invalid(
-                f"spec.training.resources.{section}: found {amounts!r}", "write requests and limits as in a Pod"
-            )
+        word = section.removesuffix("s").capitalize()
         for name, amount in amounts.items():
-            path, word = f"spec.training.resources.{section}.{name}", section.removesuffix("s").capitalize()
+            number = quantity(amount)
+            assert number is not None
             if name in ("cpu", "memory"):
-                number = quantity(str(amount), path)
                 value = float(number) if name == "cpu" else float(number / 10**9)  # KFP counts memory in 10^9 bytes
                 found |= {f"{name}{word}": value, f"resource{name.capitalize()}{word}": str(amount)}
-            elif "/" in name and section == "limits" and "accelerator" not in found:
-                count = str(quantity(str(amount), path))
-                kinds = {"type": name, "resourceType": name, "count": count, "resourceCount": count}
+            elif section == "limits":
+                kinds = {"type": name, "resourceType": name, "count": str(number), "resourceCount": str(number)}
                 found["accelerator"] = kinds
-            elif "/" not in name or section == "limits":
-                raise Invalid(f"{path}: KFP passes on cpu, memory and one accelerator", "take it out")
     return found
-
-
-def quantity(text: str, path: str) -> Decimal:
-    """
-    A Kubernetes quantity as a number.
-
-    >>> quantity("1.5Gi", ""), quantity("250m", "")
-    (Decimal('1610612736.0'), Decimal('0.250'))
-    """
-    number = text.rstrip("KMGTPEkimu")
-    unit = text[len(number) :]
-    try:
-        if unit not in UNITS:
-            raise InvalidOperation
-        return Decimal(number) * UNITS[unit]
-    except InvalidOperation:
-        raise Invalid(f"{path}: found {text!r}", "write a quantity such as 500m, 2 or 4Gi") from None

@@ -199,6 +199,33 @@ def test_a_spec_that_contradicts_itself_needs_no_job(cluster: Cluster) -> None:
     assert cluster.api.list(JOB)[0] == []
 
 
+def test_what_only_a_laptop_does_is_refused_before_anything_runs(cluster: Cluster) -> None:
+    canary = "  rollout: {strategy: canary, steps: [{setWeight: 10}], stickyHeader: x-user-id}\n"
+    key = cluster.apply(**{"  evaluation:": canary + "  evaluation:"})
+    cluster.arrive(key)
+    cluster.models.look(key)
+    status, reason, message = cluster.condition(key, "Accepted")
+    assert (status, reason) == ("False", "Invalid")
+    assert "spec.rollout.stickyHeader: found x-user-id" in message
+    assert "strategy: canary" in message
+    assert cluster.api.list(JOB)[0] == []
+
+
+def test_resources_that_no_run_can_be_given_are_refused_before_one_starts(cluster: Cluster) -> None:
+    with_resources = {'LinearRegression"': 'LinearRegression", resources: {limits: {memory: 4GB}}'}
+    key = cluster.apply(**with_resources)
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[:2] == ("False", "Invalid")
+    assert "spec.training.resources.limits.memory: found '4GB'" in cluster.condition(key, "Accepted")[2]
+
+    cluster.settings = replace(SETTINGS, kfp_pipeline_version="training-1")
+    cluster.start("pod-2")
+    key = cluster.apply("cars", **{old: new.replace("4GB", "4Gi") for old, new in with_resources.items()})
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[:2] == ("False", "Invalid")
+    assert "PipelineVersion training-1 has its own" in cluster.condition(key, "Accepted")[2]
+
+
 def test_a_check_that_gives_no_verdict_says_why_and_is_made_again(cluster: Cluster) -> None:
     key = cluster.apply()
     cluster.models.look(key)

@@ -203,6 +203,14 @@ CONTRADICTIONS = {
         [(PARAMETERS, "parameters: {forest__n_jobs: -1}")],
         ("spec.training.parameters.forest__n_jobs", "found forest__n_jobs", "write training.threads"),
     ),
+    "resources of no Pod": (
+        [(PARAMETERS, f"{PARAMETERS}\n    resources: {{request: {{cpu: 2}}}}")],
+        ("spec.training.resources.request", "found {'cpu': 2}; resources are a Pod's", "requests and limits"),
+    ),
+    "resources of no quantity": (
+        [(PARAMETERS, f"{PARAMETERS}\n    resources: {{limits: {{memory: 4GB}}}}")],
+        ("spec.training.resources.limits.memory", "found '4GB'", "500m, 2 or 4Gi"),
+    ),
     "a primary metric that is not reported": (
         [("metrics: [roc_auc, log_loss]", "metrics: [log_loss]")],
         ("spec.evaluation.primary", "roc_auc is not among log_loss", "add roc_auc to metrics"),
@@ -348,6 +356,10 @@ CONTRADICTORY_ROLLOUTS = {
     "steps longer than the rollout": (
         [("minDuration: 10m", "minDuration: 25h")],
         ("spec.maxDuration", "the steps take at least 25h", "raise maxDuration above 25h"),
+    ),
+    "users of predictors": (
+        [("strategy: canary", "strategy: canary\n  stickyHeader: x-user-id")],
+        ("spec.stickyHeader", "found x-user-id; a rollout without a model knows no users", "leave it out"),
     ),
     "an A/B test without users": (
         [("strategy: canary", "strategy: abTest"), (WEIGHTS, "[{setWeight: 50}]")],

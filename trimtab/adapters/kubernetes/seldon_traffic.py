@@ -26,6 +26,7 @@ from trimtab.core.errors import Conflict, Invalid, NotFound
 from trimtab.core.ports import Answer, Serving, ServingSeen
 from trimtab.core.rollout.predictor_writes import next_write
 from trimtab.core.rollout.predictors import Body, Found, Operation, Split, Write, routed
+from trimtab.core.spec.in_cluster import NO_USERS, NO_USERS_HINT
 from trimtab.core.split import check
 
 MANAGER = "trimtab-controller"
@@ -83,10 +84,7 @@ class SeldonTraffic:
         """
         check(serving)
         if serving.sticky_header and serving.challenger is not None:
-            raise Invalid(
-                f"found rollout.stickyHeader: {serving.sticky_header}; the weights of a SeldonDeployment know no users",
-                "leave stickyHeader out, and take strategy: canary, in a cluster",
-            )
+            raise Invalid(f"found rollout.stickyHeader: {serving.sticky_header}; {NO_USERS}", NO_USERS_HINT)
         resource = self._resource()
         if resource is None and self._predictors.deployment() is None:
             raise Invalid(

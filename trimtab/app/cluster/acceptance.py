@@ -21,6 +21,7 @@ from trimtab.app.cluster.resources import Key, key_of, model_of, resolved
 from trimtab.core.errors import Invalid
 from trimtab.core.ports import Buckets
 from trimtab.core.records import Record
+from trimtab.core.spec.in_cluster import refuse_in_cluster
 from trimtab.core.spec.later import refuse_later
 from trimtab.core.spec.model import ContinuousModel
 
@@ -91,6 +92,7 @@ class Acceptance:
         try:
             model = model_of(resource)
             refuse_later(model)
+            refuse_in_cluster(model, self._settings.kfp_pipeline_version)
             text, model = resolved(resource, lambda: self._buckets)
             if model.spec.data.schema_ref is not None:
                 again = SCHEMA_SECONDS

@@ -198,6 +198,7 @@ EXPRESSIONS: dict[Callable[..., Iterator[data.Breach]], tuple[tuple[tuple[str, .
     rollout.users_named: ((OF_ROLLOUT, "self.strategy != 'abTest' || has(self.stickyHeader)"),),
     rollout.one_form: (((), ONE_FORM),),
     rollout.steps_without_model: (((), WITHOUT_MODEL),),
+    rollout.no_users_without_model: (((), "has(self.model) || !has(self.stickyHeader)"),),
     rollout.predictors_differ: (((), DIFFERENT),),
 }
 RULES_OF_MODEL = tuple(

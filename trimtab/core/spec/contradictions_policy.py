@@ -14,6 +14,7 @@ from trimtab.core.metrics import METRICS, Metric, Task
 from trimtab.core.spec.contradictions_data import Breach
 from trimtab.core.spec.document import Path
 from trimtab.core.spec.model import ModelSpec
+from trimtab.core.spec.resources import unfit
 from trimtab.core.spec.units import format_duration
 
 # What the spec sets elsewhere, by the name of the parameter that estimators have for it.
@@ -57,6 +58,10 @@ def parameters_free(spec: ModelSpec) -> Iterator[Breach]:
         setting = SET_BY_SPEC.get(name.rpartition("__")[2])
         if setting is not None:
             yield Breach(f"found {name}", f"remove it and write {setting}, which sets it everywhere", (name,))
+
+
+def resources_fit(spec: ModelSpec) -> Iterator[Breach]:
+    yield from unfit(spec.training.resources)
 
 
 def primary_reported(spec: ModelSpec) -> Iterator[Breach]:

@@ -96,6 +96,11 @@ def steps_without_model(spec: RolloutRequest) -> Iterator[Breach]:
             yield Breach("found a shadow step", "begin with a small setWeight instead", ("steps", index))
 
 
+def no_users_without_model(spec: RolloutRequest) -> Iterator[Breach]:
+    if spec.model is None and spec.sticky_header is not None:
+        yield Breach(f"found {spec.sticky_header}", "leave it out, and write strategy: canary")
+
+
 def predictors_differ(spec: RolloutRequest) -> Iterator[Breach]:
     if spec.target.challenger is None:
         return

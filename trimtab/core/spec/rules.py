@@ -64,6 +64,11 @@ REQUEST_RULES: tuple[Rule[RolloutRequest], ...] = (
         "which only models have",
         rollout.steps_without_model,
     ),
+    Rule(
+        ("stickyHeader",),
+        "a rollout without a model knows no users: the weights of a SeldonDeployment draw for each request",
+        rollout.no_users_without_model,
+    ),
     Rule((), "champion and challenger are predictors of different names", rollout.predictors_differ),
 )
 RULES: tuple[Rule[ModelSpec], ...] = (
@@ -86,6 +91,11 @@ RULES: tuple[Rule[ModelSpec], ...] = (
         ("training", "parameters"),
         "seed and threads are set by the spec, not among the parameters",
         policy.parameters_free,
+    ),
+    Rule(
+        ("training", "resources"),
+        "resources are a Pod's requests and limits: cpu, memory, and one kind of device among the limits",
+        policy.resources_fit,
     ),
     Rule(("evaluation", "primary"), "the primary metric is one of metrics", policy.primary_reported),
     Rule((), "a metric fits the type of the target", policy.metrics_fit_task),
