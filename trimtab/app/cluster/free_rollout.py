@@ -27,7 +27,7 @@ from trimtab.app.cluster.claims import Claims, Refusal
 from trimtab.app.cluster.free_request import CHALLENGER, CHAMPION, names_of, policy_of, request_of
 from trimtab.app.cluster.resources import MANAGER
 from trimtab.app.cluster.rollout_objects import Statuses, event_reason, event_type
-from trimtab.app.cluster.rollout_status import refused, renamed
+from trimtab.app.cluster.rollout_status import NO_LOSS, refused, renamed
 from trimtab.app.cluster.summary import changed, patch
 from trimtab.app.rollout.leader import Leader
 from trimtab.app.rollout.measuring import Measuring
@@ -292,7 +292,7 @@ class FreeRollouts:
             free.leader = Leader(free.state, spec.policy, split, measuring, telling, self._wall, None)
             free.leader.forget(free.epoch)
         if free.statuses is None:
-            free.statuses = Statuses(self._api, free.state, self._wall, names)
+            free.statuses = Statuses(self._api, free.state, self._wall, names, (NO_LOSS,))
         return free.leader, free.statuses
 
     def _teller(self, free: Free, spec: RolloutSpec) -> Callable[[Object, str, str, str], None]:

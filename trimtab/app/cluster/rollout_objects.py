@@ -8,7 +8,7 @@ was made.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -165,15 +165,22 @@ class Statuses:
 
     Args:
         names: Of the versions, where they are not `v1`, `v2`, ….
+        also: Conditions that hold whatever happens.
     """
 
     def __init__(
-        self, api: Api, state: State, wall: Callable[[], datetime], names: Mapping[int, str] | None = None
+        self,
+        api: Api,
+        state: State,
+        wall: Callable[[], datetime],
+        names: Mapping[int, str] | None = None,
+        also: Sequence[Condition] = (),
     ) -> None:
         self._api = api
         self._state = state
         self._wall = wall
         self._names = names
+        self._also = also
         self._written: dict[int, tuple[dict[str, Any], float]] = {}  # by number: the status, and when
 
     def write(self, spec: RolloutSpec, at: RolloutState | None, resource: Object, refused: str = "") -> bool:
@@ -185,7 +192,7 @@ class Statuses:
         if refused:
             accepted = Condition("Accepted", "False", "Refused", refused)
         after = status_of(
-            spec, at, before, meta.get("generation", 0), evidence, self._wall(), self._names, accepted=accepted
+            spec, at, before, meta.get("generation", 0), evidence, self._wall(), self._names, accepted, self._also
         )
         due = time.monotonic() - written >= COUNTING_SECONDS
         if after == before or (news(after) == news(before) and not due):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,13 @@ MOST_WORDS = 1024  # characters of a sentence
 COUNTING = ("reason", "tests")  # fields that change with each request
 VERSION = re.compile(r"\bv(\d+)\b")
 ACCEPTED = Condition("Accepted", "True", "Valid", "the rollout is led as its spec says")
+NO_LOSS = Condition(
+    "LossJudged",
+    "False",
+    "NoLabels",
+    "errors judge this rollout, and latency where target.maxLatencyMilliseconds is set: without a model there are no "
+    "labels, and a reward sent to /feedback reaches either predictor by weight, whichever answered",
+)
 
 
 def status_of(
@@ -27,6 +34,7 @@ def status_of(
     now: datetime,
     names: Mapping[int, str] | None = None,
     accepted: Condition = ACCEPTED,
+    also: Sequence[Condition] = (),
 ) -> dict[str, Any]:
     """
     The status to write.
@@ -38,10 +46,11 @@ def status_of(
         evidence: Where all that was measured stands.
         names: Of the versions, where they are not `v1`, `v2`, ….
         accepted: The condition of that name.
+        also: Conditions that hold whatever happens.
     """
     called = {spec.champion: f"v{spec.champion}", spec.version: f"v{spec.version}"} | dict(names or {})
     at = state or RolloutState(number=spec.number, epoch=0, started=spec.recorded_at, reason="waits for its turn")
-    conditions = [accepted, _routed(called[spec.version], at), *_ends(at)]
+    conditions = [accepted, _routed(called[spec.version], at), *_ends(at), *also]
     found: dict[str, Any] = {
         "observedGeneration": generation,
         "phase": at.phase.value,

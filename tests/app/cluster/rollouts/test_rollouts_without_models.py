@@ -42,6 +42,19 @@ def test_sentences_name_the_predictors(free: Cluster) -> None:
     assert free.events("take-over")[:2] == ["Proposed", "TrafficSplit"]
 
 
+def test_it_says_that_no_loss_judges_it(free: Cluster) -> None:
+    free.look_free("take-over", 3)
+    assert free.condition("LossJudged", "take-over") == ("False", "NoLabels")
+
+
+def test_users_that_are_to_keep_their_predictor_are_refused_before_any_traffic_moves(free: Cluster) -> None:
+    another(free, "sticky", stickyHeader="x-user-id")
+    free.look_free("sticky", 3)
+    assert free.condition("Accepted", "sticky") == ("False", "Refused")
+    assert "knows no users" in free.status("sticky")["reason"]
+    assert claim(free) is None
+
+
 def test_evidence_promotes_it_and_frees_the_seldon_deployment(free: Cluster) -> None:
     free.look_free("take-over", 3)
     free.send(400, lambda: free.look_free("take-over"))
