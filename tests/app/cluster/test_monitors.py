@@ -22,12 +22,13 @@ from trimtab.adapters.replay import loss_pairs
 from trimtab.adapters.state import State
 from trimtab.app.cluster import own_image
 from trimtab.app.cluster.catalog import Catalog, Listed
+from trimtab.app.cluster.harm_watch import HarmWatch
 from trimtab.app.cluster.intakes import lease_of
 from trimtab.app.cluster.jobs import Jobs
 from trimtab.app.cluster.model_monitor import ModelMonitor, OwnImage
 from trimtab.app.cluster.monitor import MEASURED, Window
 from trimtab.app.cluster.monitors import Monitors
-from trimtab.app.cluster.replays import read_losses
+from trimtab.app.cluster.replays import judged, read_losses
 from trimtab.app.cluster.waking import Waking
 from trimtab.app.listener import Listener
 from trimtab.app.status import read_findings
@@ -110,7 +111,7 @@ class Site:
             )
         )
 
-    def roll_out(self, **rollout: Any) -> RolloutSpec:
+    def roll_out(self, max_latency_milliseconds: float | None = None, **rollout: Any) -> RolloutSpec:
         """A rollout of v2 that the controller leads."""
         number = len(self.state.rollouts.all()) + 1
         spec = self.state.rollouts.propose(
@@ -122,6 +123,7 @@ class Site:
                 champion=1,
                 rollout={"strategy": "canary", "steps": [{"setWeight": 10}]} | rollout,
                 loss_scale=10.0,
+                max_latency_milliseconds=max_latency_milliseconds,
                 run_key=f"run-2-{number}",
                 recorded_at=NOW,
             )
@@ -130,6 +132,29 @@ class Site:
             RolloutState(number=spec.number, epoch=1, phase=Phase.CANARY, started=NOW, reason="")
         )
         return spec
+
+    def pause(self, spec: RolloutSpec) -> None:
+        at = self.state.rollouts.state(spec.number)
+        assert at is not None
+        self.at = self.state.rollouts.save(at.model_copy(update={"phase": Phase.PAUSED}))
+
+    def answer(self, good: int, failed: int = 0, slow: int = 0, version: int = 2) -> None:
+        """What a version answers meanwhile."""
+        kinds = ["prediction"] * good + ["failure"] * failed + ["slow"] * slow
+        lines = [
+            PredictionLine(
+                kind="failure" if kind == "failure" else "prediction",
+                id=f"answer-{self.segments}-{number}",
+                at=NOW.timestamp(),
+                version=version,
+                seconds=0.2 if kind == "slow" else 0.01,
+                rows=1,
+            )
+            for number, kind in enumerate(kinds)
+        ]
+        body = b"".join(line.to_json() + b"\n" for line in lines)
+        self.state.bucket.create(self.state.layout.predictions("v2-a", self.segments), body)
+        self.segments += 1
 
     def end(self, phase: Phase, ended: datetime = NOW) -> None:
         assert self.at is not None
@@ -194,6 +219,68 @@ def test_new_labels_are_news_and_nothing_new_is_none(site: Site, monkeypatch: py
     found = read_losses(site.state, spec.number)
     assert found is not None
     assert len(found.challenger) == 20
+
+
+def watch_of(site: Site, spec: RolloutSpec) -> Callable[[], bool]:
+    """A look at what is answered while the rollout is paused: whether the controller is told."""
+    watch, state = HarmWatch(site.open("watch")), site.open("watch")
+    site.pause(spec)
+    assert not watch.look(judged(state, NOW))
+    return lambda: watch.look(judged(state, NOW))
+
+
+def test_failures_of_a_paused_challenger_are_told_as_soon_as_they_grow_notably(site: Site) -> None:
+    look = watch_of(site, site.roll_out())
+    site.answer(50)
+    assert not look()
+    site.answer(50, failed=1)
+    assert look()
+    assert not look()
+    site.answer(50, failed=9)
+    assert look()
+    site.answer(50, failed=1)
+    assert not look()  # 11 for 10 move no test
+    site.answer(50, failed=2)
+    assert look()
+
+
+def test_slow_answers_are_told_where_latency_is_judged(site: Site) -> None:
+    look = watch_of(site, site.roll_out())
+    site.answer(50, slow=5)
+    assert not look()
+    site.end(Phase.ABORTED)
+    look = watch_of(site, site.roll_out(max_latency_milliseconds=100.0))
+    site.answer(50, slow=5)
+    assert look()
+
+
+def test_what_the_champion_answers_badly_tells_nothing_of_the_challenger(site: Site) -> None:
+    look = watch_of(site, site.roll_out())
+    site.answer(10, failed=40, version=1)
+    assert not look()
+
+
+def test_a_rollout_that_nobody_paused_is_looked_at_often_enough(site: Site) -> None:
+    spec, watch = site.roll_out(), HarmWatch(site.open("watch"))
+    assert not watch.look(judged(site.state, NOW))
+    site.answer(10, failed=40)
+    assert not watch.look(judged(site.state, NOW))
+    site.pause(spec)
+    assert not watch.look(judged(site.state, NOW))  # and what came before, when it was paused
+    site.answer(10, failed=1)
+    assert watch.look(judged(site.state, NOW))
+
+
+def test_the_controller_is_told_of_a_paused_challenger_that_fails(
+    site: Site, running: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.app.cluster.model_monitor.LED_SECONDS", 0.05)
+    site.pause(site.roll_out())
+    process = running()
+    until(lambda: process.told())
+    before = process.told()
+    site.answer(10, failed=10)
+    until(lambda: process.told() != before)
 
 
 def test_a_rollout_that_has_ended_is_scored_no_more_but_for_its_probation(site: Site) -> None:

@@ -10,12 +10,14 @@ import time
 from collections.abc import Mapping
 
 from trimtab.adapters.state import State
+from trimtab.adapters.state.state import wall_clock
 from trimtab.app.champion import LiveChampion
 from trimtab.app.clocks import WallClock
 from trimtab.app.cluster.arrivals import Arrivals, ArrivalsSoFar
 from trimtab.app.cluster.catalog import Listed
+from trimtab.app.cluster.harm_watch import HarmWatch
 from trimtab.app.cluster.jobs import Jobs
-from trimtab.app.cluster.replays import Replays
+from trimtab.app.cluster.replays import Replays, judged
 from trimtab.app.monitor import Monitor
 from trimtab.app.status import read_findings
 from trimtab.core.errors import Conflict, TrimtabError, Unavailable
@@ -71,7 +73,9 @@ class ModelMonitor:
         trusted_types: tuple[str, ...] = (),
         spec_folder: str = "",
     ) -> None:
+        self._state = state
         self._uploads = Uploads(state, buckets, model, trusted_types, spec_folder)
+        self._harm = HarmWatch(state)
         self.news = False
         self._monitor = Monitor(state, model, WallClock(), self._uploads, lambda: True, self._found)
         self._replays = Replays(state, model, trusted_types=trusted_types, spec_folder=spec_folder)
@@ -92,16 +96,17 @@ class ModelMonitor:
         Raises:
             Unavailable: If the store does not answer.
         """
-        led, problems = False, []
+        problems = []
+        counted = judged(self._state, wall_clock())
+        led = bool(counted)
+        self.news = self._harm.look(counted) or self.news
         try:
-            led, news = self._replays.look()
-            self.news = self.news or news
+            self.news = self._replays.look(counted) or self.news
         except Conflict:
-            led = True
+            pass  # another process scores it, too: the next look goes on from what that wrote
         except Unavailable:
             raise
         except TrimtabError as error:
-            led = True
             problems.append(f"the loss cannot be measured: {error.message}")
         began = time.monotonic()
         if began >= self._measured + max(self._rest, LED_SECONDS if led else IDLE_SECONDS):
@@ -117,6 +122,7 @@ class ModelMonitor:
         """Another process may have measured meanwhile."""
         self._monitor.forget()
         self._replays.forget()
+        self._harm.forget()
 
     def _measure(self) -> list[str]:
         try:
@@ -141,6 +147,7 @@ class OwnImage:
         self.listed = listed
         self._state = state
         self._jobs = jobs
+        self._harm = HarmWatch(state)
         self._spec = ""
         self.findings: Findings | None = None
         self.news = False
@@ -161,8 +168,10 @@ class OwnImage:
             self._spec = self._state.uri(self._state.layout.spec(self._state.data.put_spec(self.listed.text)))
         self.problem = self._jobs.ensure(self.listed, "monitor", self._spec)
         before, self.findings = self.findings, read_findings(self._state)
-        self.news = self.news or before != self.findings
+        bad = self._harm.look(judged(self._state, wall_clock()))
+        self.news = self.news or bad or before != self.findings
         return LED_SECONDS
 
     def forget(self) -> None:
         """What the Job finds is read each time."""
+        self._harm.forget()

@@ -7,11 +7,10 @@ The controller reads them by `read_losses`, or each new state of them once by `N
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from trimtab.adapters.state import State
-from trimtab.adapters.state.state import wall_clock
 from trimtab.adapters.stored_losses import Losses, LossWriter
 from trimtab.adapters.stored_losses import NewLosses as NewLosses
 from trimtab.adapters.stored_losses import read_losses as read_losses
@@ -25,22 +24,25 @@ PAUSE_FACTOR = 4.0  # ... or so many times as long as the last one took
 Score = Callable[[RolloutSpec, RolloutState], Losses]
 
 
-def judged(specs: list[RolloutSpec], states: dict[int, RolloutState | None], now: datetime) -> list[RolloutSpec]:
+def judged(state: State, now: datetime) -> list[tuple[RolloutSpec, RolloutState]]:
     """
-    The rollouts whose losses count now: those that are led or wait for it, and the one that is on probation.
+    The rollouts that count now, by number: those that are led or wait for it, and the one that is on probation.
 
     Args:
-        specs: By number.
+        state: The model's.
         now: Wall clock.
+
+    Raises:
+        Unavailable: If the store does not answer.
     """
     found = []
-    for spec in specs:
-        state = states.get(spec.number)
-        if state is None:
+    for number, at in state.rollouts.states().items():
+        spec = state.rollouts.find(number)
+        if spec is None or at is None:
             continue
-        late = state.phase is Phase.PROMOTED and state.ended is not None and now < state.ended + spec.policy.probation
-        if late or not state.phase.ended:
-            found.append(spec)
+        late = at.phase is Phase.PROMOTED and at.ended is not None and now < at.ended + spec.policy.probation
+        if late or not at.phase.ended:
+            found.append((spec, at))
     return found
 
 
@@ -67,30 +69,27 @@ class Replays:
         self._writer = LossWriter(state)
         self._due: dict[int, float] = {}  # by rollout, monotonic seconds
 
-    def look(self) -> tuple[bool, bool]:
+    def look(self, wanted: Sequence[tuple[RolloutSpec, RolloutState]]) -> bool:
         """
-        Score what is due; returns whether there is a rollout whose losses count, and whether something new came out.
+        Score what is due of the rollouts that count; returns whether something new came out.
 
         Raises:
             Unavailable: If the store does not answer.
             Conflict: If another process scores the same rollout: the next look goes on from what it wrote.
             Invalid, NotFound: If a version cannot be loaded, or fails on rows that have all it needs.
         """
-        states = self._state.rollouts.states()
-        wanted = judged(self._state.rollouts.all(), states, wall_clock())
         news = False
-        for spec in wanted:
-            state = states[spec.number]
-            if state is None or time.monotonic() < self._due.get(spec.number, 0.0):
+        for spec, at in wanted:
+            if time.monotonic() < self._due.get(spec.number, 0.0):
                 continue
             began = time.monotonic()
             try:
-                news = self._writer.write(spec.number, self._score(spec, state)) or news
+                news = self._writer.write(spec.number, self._score(spec, at)) or news
             finally:
                 took = time.monotonic() - began
                 self._due[spec.number] = time.monotonic() + max(LEAST_PAUSE_SECONDS, PAUSE_FACTOR * took)
-        self._due = {spec.number: self._due[spec.number] for spec in wanted if spec.number in self._due}
-        return bool(wanted), news
+        self._due = {spec.number: self._due[spec.number] for spec, _ in wanted if spec.number in self._due}
+        return news
 
     def forget(self) -> None:
         """Another process may have scored meanwhile."""

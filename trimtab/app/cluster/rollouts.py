@@ -39,7 +39,7 @@ from trimtab.core.spec.model import ContinuousModel
 
 UNSETTLED_SECONDS = 0.2  # between looks while the router has still to confirm, or another wrote first
 LEADING_SECONDS = 2.0  # while a rollout goes on
-WAITING_SECONDS = 20.0  # while it waits for people: a loss that was scored wakes, failing answers roll back by then
+WAITING_SECONDS = 20.0  # while it waits for people: losses and bad answers wake, what only the router tells does not
 IDLE_SECONDS = 15.0  # what nobody told of; finding nothing new is cheap
 QUIET_LOOKS = 2  # after which everything that a rollout leaves behind is as it is to be
 WHOLE_LOOK = timedelta(minutes=10)  # between looks at everything, whatever there is
