@@ -20,8 +20,11 @@ from trimtab.adapters.kubernetes.kinds import CRD, DEPLOYMENT, MODEL, POD, ROLLO
 Body = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 SYSTEM, MODELS, NAME = "trimtab-system", "shop", "demand"
+MILL = "mill"  # whose model serves
 STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
-NAMESPACES = (MODELS, SYSTEM, "kubeflow", "seldon-system")  # in the order in which they go
+OF_MODELS = (MILL, MODELS)
+SYSTEMS = (SYSTEM, "kubeflow", "seldon-system")
+NAMESPACES = (*OF_MODELS, *SYSTEMS)  # in the order in which they go
 CLUSTER_WIDE = (
     "validatingwebhookconfiguration/seldon-validating-webhook-configuration-seldon-system",
     "persistentvolume/trimtab-test-store",
@@ -50,19 +53,21 @@ class Site:
         """All of it, ready."""
         self._definitions()
         self.apply([*systems.kfp(), *systems.driver(), *systems.seldon()])
-        self.apply([systems.namespace(SYSTEM), systems.namespace(MODELS)])
+        self.apply([systems.namespace(place) for place in (SYSTEM, *OF_MODELS)])
         self._store()
-        for place in (SYSTEM, MODELS):
+        for place in (SYSTEM, *OF_MODELS):
             self.apply([self._secret(place, "trimtab-s3", self._settings())])
         self.apply([self._secret(SYSTEM, "trimtab-token", {"TRIMTAB_TOKEN": uuid.uuid4().hex})])
         self.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests/overlays/kind"))
-        self.kubectl("apply", "-n", MODELS, "-k", str(ROOT / "manifests/model-namespace"))
+        for place in OF_MODELS:
+            self.kubectl("apply", "-n", place, "-k", str(ROOT / "manifests/model-namespace"))
         self.until(self.all_ready, "everything is ready")
 
     def down(self) -> None:
         """Namespaces and whatever stands in none of them; the definitions stay."""
         self.kubectl("delete", *CLUSTER_WIDE, "--ignore-not-found", "--wait=false", check=False)
-        self.kubectl("delete", "mro,ctm", "--all", "-n", MODELS, "--ignore-not-found", "--wait=false", check=False)
+        for place in OF_MODELS:
+            self.kubectl("delete", "mro,ctm", "--all", "-n", place, "--ignore-not-found", "--wait=false", check=False)
         self.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--timeout=300s", check=False)
         found = self.kubectl("get", "clusterrole,clusterrolebinding", "-o", "name").stdout.split()
         ours = [
@@ -175,7 +180,7 @@ class Site:
         return str(self.api.get(SERVICE, place, service)["spec"]["clusterIP"])
 
     def all_ready(self) -> bool:
-        found = [each for place in NAMESPACES[1:] for each in self.api.list(DEPLOYMENT, place)[0]]
+        found = [each for place in SYSTEMS for each in self.api.list(DEPLOYMENT, place)[0]]
         found += self.api.list(STATEFUL_SET, SYSTEM)[0]
         return len(found) >= 6 and all(
             each.get("status", {}).get("readyReplicas", 0) == each["spec"].get("replicas", 1) for each in found
@@ -184,13 +189,14 @@ class Site:
     def pods(self, place: str, labels: str) -> list[Body]:
         return self.api.list(POD, place, labels=labels)[0]
 
-    def kill(self, place: str, labels: str) -> list[str]:
-        """Those pods at once, without grace, as when their node is lost."""
-        names = [pod["metadata"]["name"] for pod in self.pods(place, labels)]
+    def kill(self, place: str, labels: str, most: int | None = None) -> list[Body]:
+        """Those pods at once, without grace, as when their node is lost; returns what they were."""
+        pods = self.pods(place, labels)[:most]
+        names = [pod["metadata"]["name"] for pod in pods]
         assert names, f"no pod {labels} in {place}"
         self.kubectl("delete", "pod", *names, "-n", place, "--grace-period=0", "--force")
         self.say(f"killed {', '.join(names)}")
-        return names
+        return pods
 
     def model(self) -> Body:
         return self.api.find(MODEL, MODELS, NAME) or {}
