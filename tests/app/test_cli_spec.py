@@ -93,6 +93,43 @@ def test_check_reads_standard_input(
     assert "OK small: 1 feature, target y (regression)" in capsys.readouterr().out
 
 
+SERVERS_OWN = """
+  uid: 0c1f5a2e-7d2b-4a55-9a07-5d3b8f6c1e22
+  resourceVersion: "4711"
+  generation: 3
+  creationTimestamp: "2024-03-01T12:00:00Z"
+  namespace: shop
+  annotations:
+    trimtab.dev/arrived: "2024-03-01T12:00:01.000000Z"
+    kubectl.kubernetes.io/last-applied-configuration: |
+      {"apiVersion":"trimtab.dev/v1alpha1","kind":"ContinuousModel"}
+  finalizers: []
+  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: site, uid: 7e0f}]
+  managedFields:
+  - {manager: kubectl, operation: Apply, fieldsV1: {"f:spec": {.: {}, "f:training": {}}}}
+"""
+STATUS = """
+status:
+  observedGeneration: 3
+  champion: 4
+  conditions: [{type: Accepted, status: "True", reason: Accepted, message: the spec is sound}]
+"""
+
+
+def test_check_takes_what_kubectl_shows_of_a_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "metadata: {name: small}\n"
+    assert name in SPEC
+    Path("model.yaml").write_text(SPEC.replace(name, f"metadata:\n  name: small{SERVERS_OWN}") + STATUS)
+    main(["check", "-f", "model.yaml"])
+    assert capsys.readouterr().out.startswith("OK small: 1 feature")
+
+
+def test_check_still_refuses_what_no_server_adds(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("model.yaml").write_text(SPEC.replace("metadata: {name: small}", "metadata: {name: small, lables: {}}"))
+    assert fails("check", "-f", "model.yaml") == 2
+    assert "metadata.lables" in capsys.readouterr().err
+
+
 def test_check_lists_what_is_accepted_and_refused_at_use(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("model.yaml").write_text(SPEC + "  window: {strategy: representative}\n")
     main(["check", "-f", "model.yaml"])

@@ -14,7 +14,7 @@ from trimtab.core.errors import Invalid
 from trimtab.core.spec.cel import EXPRESSIONS
 from trimtab.core.spec.document import Document
 from trimtab.core.spec.model import ContinuousModel
-from trimtab.core.spec.parse import from_document, rollout_from_document
+from trimtab.core.spec.parse import from_document, load, rollout_from_document
 from trimtab.core.spec.problems import InvalidSpec
 from trimtab.core.spec.rules import REQUEST_RULES, ROLLOUT_RULES, RULES
 
@@ -144,6 +144,15 @@ def test_the_examples_are_accepted(cluster, namespace, name):
 def test_the_servers_defaults_are_the_models_own(cluster, namespace, body):
     stored = apply(cluster, namespace, body)
     assert checked({**body, "spec": stored["spec"]}) == checked(body)
+
+
+def test_what_kubectl_shows_of_a_model_is_its_spec(cluster, namespace):
+    body = yaml.safe_load((EXAMPLES / "flights" / "model.yaml").read_text())
+    apply(cluster, namespace, body)
+    cluster.api.merge(MODEL, namespace, "flights", {"status": {"champion": 4}}, "status")
+    shown = cluster.kubectl("-n", namespace, "get", "ctm", "flights", "-o", "yaml", "--show-managed-fields")
+    assert "resourceVersion" in shown.stdout
+    assert load(shown.stdout).spec == checked(body).spec
 
 
 def test_what_stands_as_null_on_a_laptop_may_stand_so_in_a_cluster(cluster, namespace):

@@ -16,6 +16,21 @@ from trimtab.core.spec.model_rollout import ModelRollout
 from trimtab.core.spec.problems import InvalidSpec, Problem, from_pydantic, show
 from trimtab.core.spec.rules import broken_rules, broken_rules_of_rollout
 
+# What an API server keeps beside what people wrote: `kubectl get -o yaml` shows it, and `kubectl apply` ignores it.
+OF_THE_SERVER = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generateName",
+    "managedFields",
+    "ownerReferences",
+    "finalizers",
+    "selfLink",
+)
+
 
 def load(text: str, source: str = "model.yaml") -> ContinuousModel:
     """
@@ -37,7 +52,7 @@ def from_document(written: Document, source: str = "model.yaml") -> ContinuousMo
     _need_mapping(written.value, source)
     try:
         # by_alias only: a spec has one spelling, though Python code may construct sections by attribute names.
-        model = ContinuousModel.model_validate(written.value, by_alias=True, by_name=False)
+        model = ContinuousModel.model_validate(as_written(written.value), by_alias=True, by_name=False)
     except ValidationError as error:
         problems = from_pydantic(error, ContinuousModel)
         raise InvalidSpec(source, (_placed(problem, written) for problem in problems)) from None
@@ -56,7 +71,7 @@ def rollout_from_document(written: Document, source: str = "rollout.yaml") -> Mo
     """
     _need_mapping(written.value, source)
     try:
-        found = ModelRollout.model_validate(written.value, by_alias=True, by_name=False)
+        found = ModelRollout.model_validate(as_written(written.value), by_alias=True, by_name=False)
     except ValidationError as error:
         problems = from_pydantic(error, ModelRollout)
         raise InvalidSpec(source, (_placed(problem, written) for problem in problems)) from None
@@ -97,6 +112,20 @@ def resolve_schema(model: ContinuousModel, columns: Mapping[str, Column]) -> Con
     if problems:
         raise InvalidSpec(f"{model.name} with the schema of {spec.data.schema_ref}", problems)
     return resolved
+
+
+def as_written(value: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    A document without what an API server adds to it.
+
+    >>> as_written({"kind": "ContinuousModel", "metadata": {"name": "a", "uid": "1"}, "status": {}})
+    {'kind': 'ContinuousModel', 'metadata': {'name': 'a'}}
+    """
+    kept = {name: part for name, part in value.items() if name != "status"}
+    meta = kept.get("metadata")
+    if isinstance(meta, dict):
+        kept["metadata"] = {name: part for name, part in meta.items() if name not in OF_THE_SERVER}
+    return kept
 
 
 def _need_mapping(value: Any, source: str) -> None:
