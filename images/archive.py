@@ -58,9 +58,13 @@ SERVED = {
     "TRIMTAB_METRICS_BIND": "0.0.0.0:6000",
     "TRIMTAB_LOG_FOLDER": "/var/lib/trimtab/log",
 }
+SERVICES = {
+    "TRIMTAB_PIPELINE_PACKAGE": f"/{PACKAGE}",
+    "MALLOC_ARENA_MAX": "2",  # a dozen threads with arenas of their own would keep far more memory
+}
 IMAGES = {
     "pipeline": Image(["base", "steps", "trimtab"]),
-    "services": Image(["base", "steps", "services", "trimtab", "package"], {"TRIMTAB_PIPELINE_PACKAGE": f"/{PACKAGE}"}),
+    "services": Image(["base", "steps", "services", "trimtab", "package"], SERVICES),
     "serving": Image(["base", "served", "server"], SERVED, ["python", "-m", "trimtab.adapters.seldon.server"]),
     # The laptop's own store and proxy, for clusters that reach no registry.
     "seaweedfs": Image(["base", "weed"], entrypoint=["/usr/local/bin/weed"]),
