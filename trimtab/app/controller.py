@@ -21,6 +21,7 @@ from trimtab.app.chronicle import Chronicle
 from trimtab.app.clocks import WallClock
 from trimtab.app.execution import Executor
 from trimtab.app.status import Held, Seen, Status, status_of
+from trimtab.core.errors import Invalid, TrimtabError, Unavailable
 from trimtab.core.monitor.alarm import halved
 from trimtab.core.monitor.findings import Findings
 from trimtab.core.observation import observe, serving_since
@@ -69,6 +70,7 @@ class Controller:
         may_start: Says why no run may start just now, however much calls for one; empty where one may.
         rereads: Whether what was taken in under another data section is read again here; else the run does it.
         over: Decisions whose run has ended, and whose log is kept.
+        trouble: Why the open decision could not be brought on in the last call of `advance`, which told all else.
     """
 
     state: State
@@ -93,6 +95,7 @@ class Controller:
         self._current: tuple[Decision, Claim] | None = None  # being executed by this process, as far as it knows
         self._open = False
         self._ended = False  # whether a decision came to its outcome in the last call
+        self.trouble: TrimtabError | None = None
         self._seen = Seen(self.model.name, 0, {}, (), {})
 
     @property
@@ -142,12 +145,17 @@ class Controller:
 
         Raises:
             Unavailable: If the store or the launcher does not answer: call again.
+            Invalid: If the launcher would never start the run.
             Conflict: If another wrote first: call again.
             Fenced: If another process works for this model now.
         """
         decisions = self.state.decisions.all()
         results = self.state.decisions.outcomes()
-        open_decision = self._execute(decisions, results)
+        self.trouble = None
+        try:
+            open_decision = self._execute(decisions, results)
+        except (Unavailable, Invalid) as error:
+            open_decision = self._unclear(decisions, results, error)
         if open_decision is not None or self._ended:
             results = self.state.decisions.outcomes()
         manifests = self.state.registry.manifests()
@@ -178,10 +186,24 @@ class Controller:
             results=results,
             manifest=manifests[-1] if manifests else None,
             champion=champion,
-            claim=self._current[1] if self._current else self._claimed(open_decision),
+            claim=self._current[1] if self._current else self._claimed(started or open_decision),
             held=_held(verdict) if open_decision is None else None,
         )
+        if self.trouble is not None:
+            raise self.trouble
         return verdict
+
+    def _unclear(self, decisions: list[Decision], results: Mapping[int, Outcome], error: TrimtabError) -> Decision:
+        """
+        The decision that could not be brought on, mostly because the launcher does not answer.
+
+        That keeps nobody from telling what is known; a store that is away says so again.
+        """
+        ours = [decision for decision in decisions if decision.reason != "sdk"]
+        if not ours:
+            raise error
+        self.trouble, self._current = error, None
+        return next((decision for decision in ours if decision.number not in results), ours[-1])
 
     def _execute(self, decisions: list[Decision], results: Mapping[int, Outcome]) -> Decision | None:
         """The decision that is open, brought on by what comes next; None when none is."""
@@ -261,7 +283,10 @@ class Controller:
             )
         )
         crash.point("after-decision")
-        claim = self.executor.advance(decision)
+        try:
+            claim = self.executor.advance(decision)
+        except (Unavailable, Invalid) as error:
+            self.trouble, claim = error, None
         self._current = (decision, claim) if claim is not None else None
         return decision
 

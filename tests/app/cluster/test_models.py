@@ -443,6 +443,64 @@ def test_a_launcher_that_does_not_answer_is_said(cluster: Cluster, monkeypatch: 
     assert cluster.condition(key, "Working") == ("False", "Problem", "KFP does not answer")
 
 
+def test_while_the_launcher_is_away_what_is_decided_and_known_is_said(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise Unavailable("KFP does not answer")
+
+    answers = cluster.launcher.look_up
+    monkeypatch.setattr(cluster.launcher, "look_up", away)
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.models.look(key)
+    cluster.check(key)
+    with pytest.raises(Unavailable):
+        cluster.models.look(key)
+    status = cluster.status(key)
+    assert status["run"].startswith("1: upload")
+    assert status["uploads"]["ingested"] == 1
+    assert cluster.condition(key, "Training")[:2] == ("True", "RunGoesOn")
+    assert {"Ingested", "TrainingDecided"} <= {event["reason"] for event in cluster.api.list(EVENT, "shop")[0]}
+    cluster.arrive(key)
+    with pytest.raises(Unavailable):
+        cluster.models.look(key)
+    assert cluster.status(key)["uploads"]["ingested"] == 2
+    assert len(cluster.state(key).decisions.all()) == 1
+
+    monkeypatch.setattr(cluster.launcher, "look_up", answers)
+    cluster.models.look(key)
+    assert cluster.condition(key, "Working")[0] == "True"
+    assert len(cluster.launcher.runs) == 1
+
+
+def test_while_the_launcher_is_away_a_run_that_goes_on_is_not_taken_for_ended(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise Unavailable("KFP does not answer")
+
+    answers = cluster.launcher.look_up
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    cluster.models.look(key)
+    monkeypatch.setattr(cluster.launcher, "look_up", away)
+    with pytest.raises(Unavailable):
+        cluster.models.look(key)
+    assert cluster.condition(key, "Training")[:2] == ("True", "RunGoesOn")
+    assert cluster.condition(key, "Working") == ("False", "Problem", "KFP does not answer")
+    cluster.arrive(key)
+    with pytest.raises(Unavailable):
+        cluster.models.look(key)
+    assert cluster.status(key)["uploads"]["ingested"] == 2
+    monkeypatch.setattr(cluster.launcher, "look_up", answers)
+    conclude(cluster, key)
+    cluster.models.look(key)
+    assert cluster.condition(key, "Working")[0] == "True"
+    assert "rejected" in cluster.status(key)["lastRun"]
+
+
 def test_what_never_comes_to_rest_is_looked_at_less_often_after_a_while(cluster: Cluster) -> None:
     now = [0.0]
 

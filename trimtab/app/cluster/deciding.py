@@ -22,6 +22,7 @@ from trimtab.app.controller import LIVE, Controller
 from trimtab.app.execution import LEASE_SECONDS, Executor
 from trimtab.app.rollout.standing import next_move, standing
 from trimtab.app.status import Status, read_findings
+from trimtab.core.errors import TrimtabError
 from trimtab.core.ports import Buckets, RunLauncher
 from trimtab.core.records import Claim
 from trimtab.core.spec.digests import training_digest
@@ -59,6 +60,7 @@ class Look:
         open: Whether a decision has no outcome yet; without a run it is another process's still, or backs off.
         due: When to look again, whatever happens; None: when something does.
         news: Whether something changed that rollouts depend on.
+        trouble: Why the open decision could not be brought on; all else is as it says.
     """
 
     run: Run | None
@@ -66,6 +68,7 @@ class Look:
     status: Status
     due: datetime | None
     news: bool
+    trouble: TrimtabError | None = None
 
 
 class Deciding:
@@ -102,7 +105,7 @@ class Deciding:
         Bring the open decision on, or make one.
 
         Raises:
-            Unavailable: If store or launcher do not answer: call again.
+            Unavailable: If the store does not answer: call again.
             Conflict: If another wrote first: call again.
             Fenced: If another process works for this model now.
         """
@@ -140,7 +143,11 @@ class Deciding:
             over=self._over,
         )
         controller.chronicle.open()
-        controller.advance()
+        try:
+            controller.advance()
+        except TrimtabError:
+            if controller.trouble is None:
+                raise
         self._keep_place(controller.open, asked)
         self._telling.tell(resource, state.journal.entries())
         specs, states = state.rollouts.all(), state.rollouts.states()
@@ -151,7 +158,7 @@ class Deciding:
         status = replace(status, rollout=found, next_move=status.next_move or next_move(model.name, found))
         current = controller.current
         run = Run(current[1], launcher) if current is not None else None
-        return Look(run, controller.open, status, _due(status), news)
+        return Look(run, controller.open, status, _due(status), news, controller.trouble)
 
     def _keep_place(self, goes_on: bool, asked: bool) -> None:
         """A run that goes on has its place among the namespace's; one that ended gives it back."""

@@ -31,7 +31,7 @@ from trimtab.app.cluster.summary import changed, patch, summary, unreachable
 from trimtab.app.cluster.telling import Telling
 from trimtab.app.rollout.standing import Standing
 from trimtab.app.status import Status
-from trimtab.core.errors import Conflict, Fenced, NotFound, TrimtabError
+from trimtab.core.errors import Conflict, Fenced, NotFound, TrimtabError, Unavailable
 from trimtab.core.ports import Buckets
 from trimtab.core.spec.model import ContinuousModel
 
@@ -253,11 +253,13 @@ class Models:
                 self._slots.free(key)
             return found.again_seconds or WHOLE_SECONDS
         now = marks(state, led.marks)
-        going_on = led.run is not None and led.run.goes_on(state)
+        going_on, away = _goes_on(led.run, state)
         news = (now, arrived, found.text) != (led.marks, led.arrived, led.text) or going_on != led.open
         if news or self._is_due(led):
             self._decide(key, led, found)
             led.marks, led.arrived, led.text, led.looked = now, arrived, found.text, self._clock()
+        elif away is not None:
+            raise away
         return min(self._pause(led), found.again_seconds or WHOLE_SECONDS)
 
     def _has_place(self, key: Key) -> None:
@@ -280,6 +282,8 @@ class Models:
         self.alerts.news(key, found.model)
         if look.news or before != found.model:
             self._wake(key)
+        if look.trouble is not None:
+            raise look.trouble
 
     def _hold(self, led: Led, state: State) -> bool:
         """Whether this process has the model's lease; it is taken over from the leader before."""
@@ -340,6 +344,16 @@ class Models:
         with led.lock:
             if led.resource is resource:  # else the watch has brought a newer one, whose news must not be lost
                 led.resource = {**resource, "status": written.get("status") or {}}
+
+
+def _goes_on(run: Run | None, state: State) -> tuple[bool, Unavailable | None]:
+    """Whether a run goes on, and why that cannot be known: then it does, until the launcher answers."""
+    if run is None:
+        return False, None
+    try:
+        return run.goes_on(state), None
+    except Unavailable as away:
+        return True, away
 
 
 def _told(standing: Standing | None) -> tuple[object, ...]:
