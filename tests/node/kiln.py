@@ -25,7 +25,10 @@ from trimtab.serving import assembly
 Body = dict[str, Any]
 NAME = "kiln"
 CRACKS_FROM = 5.0  # heat
-# A step's requests come within seconds of steady traffic; between the steps somebody approves.
+# A step's requests come within seconds of steady traffic.
+SHADOW = [{"shadow": {"minRequests": 30}}, {"setWeight": 20, "minRequests": 40}, {"pause": {}}]
+SHADOW += [{"setWeight": 50, "minRequests": 100}]
+CANARY = [{"setWeight": 20, "minRequests": 200}, {"setWeight": 50, "minRequests": 100}]
 SPEC = """
 apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
@@ -43,10 +46,7 @@ spec:
   evaluation: {primary: log_loss}
   rollout:
     strategy: canary
-    steps:
-    - {setWeight: 20, minRequests: 40}
-    - {pause: {}}
-    - {setWeight: 50, minRequests: 100}
+    steps: STEPS
     maxDuration: 30m
     keepPrevious: 20s
 """
@@ -57,10 +57,17 @@ class Kiln:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.model = load(SPEC)
+        self.text = ""
         buckets = S3Buckets(site.store())
         buckets.make("kiln")
         self.state = State.open(buckets, f"s3://trimtab/{MILL}", NAME)
+
+    def apply(self, steps: list[Body]) -> None:
+        """The spec, with these steps of a rollout."""
+        self.text = SPEC.replace("STEPS", json.dumps(steps))
+        self.model = load(self.text)
+        self.site.kubectl("apply", "-n", MILL, "-f", "-", stdin=self.text)
+        self.site.until(self.accepted, "the spec is accepted")
 
     # What runs do
 
@@ -79,7 +86,7 @@ class Kiln:
         heat = np.linspace(0.1, 10, 400)
         assembly.fit(pipeline, {"heat": heat}, heat > cracks_from, 1)
         artifact, now = store_artifact(self.state, pipeline), datetime.now(UTC)
-        registry, spec = self.state.registry, self.state.data.put_spec(SPEC)
+        registry, spec = self.state.registry, self.state.data.put_spec(self.text)
         version = registry.add_version(lambda number: _version(number, artifact, spec, now))
 
         def moved(before: Manifest | None) -> Manifest:
@@ -115,7 +122,11 @@ class Kiln:
     def accepted(self) -> bool:
         found = self.site.api.find(MODEL, MILL, NAME) or {}
         conditions = (found.get("status") or {}).get("conditions") or ()
-        return any((each["type"], each["status"]) == ("Accepted", "True") for each in conditions)
+        generation = found.get("metadata", {}).get("generation")
+        return any(
+            (each["type"], each["status"], each["observedGeneration"]) == ("Accepted", "True", generation)
+            for each in conditions
+        )
 
     def status(self, version: int) -> Body:
         found = self.site.api.find(ROLLOUT, MILL, f"{NAME}-v{version}") or {}

@@ -122,10 +122,8 @@ class Seen:
         """A cluster for each destination that a VirtualService names, by its name."""
         found = {}
         for entry in self._entries():
-            for to in (
-                *(each["destination"] for each in entry["route"]),
-                *([entry.get("mirror")] * ("mirror" in entry)),
-            ):
+            mirrors = [entry["mirror"]] if "mirror" in entry else []
+            for to in [*(each["destination"] for each in entry["route"]), *mirrors]:
                 found[cluster_name(to)] = self._cluster(to)
         return found
 
@@ -176,12 +174,12 @@ class Seen:
         for each in self.objects[ENDPOINT_SLICE].values():
             if each["metadata"]["labels"].get("kubernetes.io/service-name") != service["metadata"]["name"]:
                 continue
-            number = next((own["port"] for own in each.get("ports") or () if own["name"] == port), None)
-            for endpoint in each.get("endpoints") or () if number else ():
+            number = next((int(own["port"]) for own in each.get("ports") or () if own["name"] == port), None)
+            for endpoint in each.get("endpoints") or ():
                 pod = self.objects[POD].get((endpoint.get("targetRef") or {}).get("name", ""))
                 held = (pod or {}).get("metadata", {}).get("labels") or {}
-                if endpoint["conditions"].get("ready") and labels.items() <= held.items():
-                    found += [(address, int(number)) for address in endpoint["addresses"]]
+                if number and endpoint["conditions"].get("ready") and labels.items() <= held.items():
+                    found += [(address, number) for address in endpoint["addresses"]]
         return sorted(found)
 
 

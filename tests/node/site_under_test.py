@@ -68,7 +68,11 @@ class Site:
         self.kubectl("delete", *CLUSTER_WIDE, "--ignore-not-found", "--wait=false", check=False)
         for place in OF_MODELS:
             self.kubectl("delete", "mro,ctm", "--all", "-n", place, "--ignore-not-found", "--wait=false", check=False)
-        self.kubectl("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--timeout=300s", check=False)
+        names = ("namespace", *NAMESPACES)
+        self.kubectl("delete", *names, "--ignore-not-found", "--wait=false", check=False)
+        for place in NAMESPACES:  # nothing is waited for that would be tidied up
+            self.kubectl("delete", "pod", "--all", "-n", place, "--grace-period=0", "--force", check=False)
+        self.kubectl("delete", *names, "--ignore-not-found", "--timeout=300s", check=False)
         found = self.kubectl("get", "clusterrole,clusterrolebinding", "-o", "name").stdout.split()
         ours = [
             each for each in found if each.partition("/")[2].startswith(("trimtab-", "kubeflow-", "seldon-system-"))

@@ -13,11 +13,10 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kiln import CRACKS_FROM, NAME, SPEC, Kiln
+from kiln import CANARY, CRACKS_FROM, NAME, SHADOW, Kiln
 from site_under_test import MILL, SYSTEM, Site
 from traffic import WORKERS, Answered, Mesh, Users
 
@@ -32,8 +31,7 @@ SETTLE_SECONDS = 1.0  # requests that were under way while a split changed
 def kiln(site: Site) -> Kiln:
     """Applied, accepted, and its first version serves with two pods."""
     found = Kiln(site)
-    site.kubectl("apply", "-n", MILL, "-f", "-", stdin=SPEC)
-    site.until(found.accepted, "the spec is accepted")
+    found.apply(SHADOW)
     champion = found.register(CRACKS_FROM + 0.6, "champion")
     site.until(lambda: found.weights() == {f"v{champion}": 100}, "the first champion serves")
     replicas = [{"op": "replace", "path": "/spec/predictors/0/replicas", "value": 2}]
@@ -68,6 +66,7 @@ def test_a_challenger_is_promoted_under_traffic_while_pods_are_killed(
     challenger = kiln.register(CRACKS_FROM, "challenger")
     old, new = f"v{champion}", f"v{challenger}"
 
+    site.until(lambda: mesh.splits()[-1]["mirror"] == {new: 100}, f"{new} gets a copy of everything")
     site.until(lambda: kiln.weights() == {old: 80, new: 20}, f"{new} answers 20 %")
     pods = {pod["metadata"]["uid"] for pod in kiln.pods(challenger)}
     assert len(pods) == 2  # as many as the champion has
@@ -85,7 +84,8 @@ def test_a_challenger_is_promoted_under_traffic_while_pods_are_killed(
     site.until(lambda: kiln.weights() == {old: 50, new: 50}, f"{new} answers 50 %")
 
     site.kill(SYSTEM, "app.kubernetes.io/name=trimtab-store")
-    site.until(lambda: kiln.phase(challenger) == "Promoted", f"{new} is promoted")
+    kiln.kubectl("wait", "--for=condition=Promoted", f"mro/{NAME}-{new}", "--timeout=600s")
+    site.say(f"{new} is promoted")
     site.until(lambda: kiln.weights() == {new: 100}, f"{new} answers everything")
     assert kiln.champion() == challenger
     assert "shown harmless" in kiln.status(challenger)["reason"]
@@ -96,7 +96,7 @@ def test_a_challenger_is_promoted_under_traffic_while_pods_are_killed(
     assert [weights for _, weights in splits] == [{old: 100}, {old: 80, new: 20}, {old: 50, new: 50}, {new: 100}]
     shares_hold(users, splits)
     site.say(f"{len(users.answers(began))} requests, {users.labelled} labels, not answered: {users.failed(began)}")
-    only_in_flight(users.failed(began), mesh, lost)
+    only_in_flight(users.failed(began), [each for each in mesh.requests() if float(each["at"]) > began], lost)
     assert {pod["metadata"]["uid"] for pod in kiln.pods(challenger)} == pods
     assert [restarts(pod) for pod in kiln.pods(challenger)] == [0, 0]
 
@@ -104,6 +104,7 @@ def test_a_challenger_is_promoted_under_traffic_while_pods_are_killed(
 def test_a_challenger_that_fails_is_rolled_back_and_the_champion_answers_everything(
     site: Site, kiln: Kiln, mesh: Mesh, users: Users
 ) -> None:
+    kiln.apply(CANARY)
     champion = kiln.champion()
     began = time.time()
     challenger = kiln.register(CRACKS_FROM, "challenger", fails_unheated=True)
@@ -126,8 +127,36 @@ def test_a_challenger_that_fails_is_rolled_back_and_the_champion_answers_everyth
     assert failed
     assert {(each.code, each.version) for each in failed} == {(500, challenger)}
     assert all(each.heat == 0 for each in failed)
-    after = [each for each in users.answers(back[0] + SETTLE_SECONDS)]
+    after = users.answers(back[0] + SETTLE_SECONDS)
     assert {(each.code, each.version) for each in after} == {(200, champion)}
+
+
+def test_a_challenger_that_fails_on_a_copy_of_the_traffic_answers_nobody(
+    site: Site, kiln: Kiln, mesh: Mesh, users: Users
+) -> None:
+    kiln.apply(SHADOW)
+    champion = kiln.champion()
+    began = time.time()
+    challenger = kiln.register(CRACKS_FROM, "challenger", fails_unheated=True)
+
+    site.until(lambda: kiln.phase(challenger) == "RolledBack", f"v{challenger} is rolled back")
+    site.until(lambda: not mesh.splits()[-1]["mirror"], "nothing is copied any more")
+
+    site.say(kiln.status(challenger)["reason"])
+    assert "failed mirrored requests" in kiln.status(challenger)["reason"]
+    assert [weights for _, weights in seen(mesh, began)] == [{f"v{champion}": 100}]
+    assert {(each.code, each.version) for each in users.answers(began)} == {(200, champion)}
+
+
+def test_nobody_ended_who_was_not_killed(site: Site) -> None:
+    """Neither the store's outage nor a lost Lease ends a process of trimtab's."""
+    pods = [pod for name in ("controller", "listener", "monitor", "store") for pod in process(site, name)]
+    assert len(pods) == 4
+    assert [restarts(pod) for pod in pods] == [0, 0, 0, 0]
+
+
+def process(site: Site, name: str) -> list[Body]:
+    return site.pods(SYSTEM, f"app.kubernetes.io/name=trimtab-{name}")
 
 
 def seen(mesh: Mesh, since: float) -> list[tuple[float, dict[str, int]]]:
@@ -155,9 +184,9 @@ def shares_hold(users: Users, splits: list[tuple[float, dict[str, int]]]) -> Non
             assert abs(got - len(answers) * share) <= spread, (weights, name, got, len(answers))
 
 
-def only_in_flight(failed: list[Answered], mesh: Mesh, lost: Body) -> None:
+def only_in_flight(failed: list[Answered], requests: list[Body], lost: Body) -> None:
     """Each was under way to the pod that was killed, and nobody can know whether it was answered."""
-    told = [each for each in mesh.requests() if each["code"] != http.client.OK]
+    told = [each for each in requests if each["code"] != http.client.OK]
     assert len(failed) == len(told) <= WORKERS, failed
     address = f"{lost['status']['podIP']}:8000"
     assert {each["host"] for each in told} <= {address}

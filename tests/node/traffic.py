@@ -1,4 +1,4 @@
-"""Users of model `kiln`: steady requests through the mesh, every answer kept, and later the truth of each as a label."""
+"""Users of model `kiln`: steady requests through the mesh, every answer kept, soon the truth of each as a label."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +100,8 @@ class Users:
         self._answers: list[Answered] = []
         self._untold: list[Answered] = []
         self.labelled = 0
-        work: list[Callable[[], None]] = [lambda number=number: self._ask(number) for number in range(WORKERS)]
-        self._threads = [threading.Thread(target=each, daemon=True) for each in [*work, self._tell]]
+        asking = [threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(WORKERS)]
+        self._threads = [*asking, threading.Thread(target=self._tell, daemon=True)]
         for thread in self._threads:
             thread.start()
 
