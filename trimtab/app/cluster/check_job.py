@@ -9,15 +9,14 @@ from typing import Any
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Object
-from trimtab.adapters.kubernetes.kinds import JOB
-from trimtab.app.cluster.resources import MODEL_LABEL, PREFIX, Key, owner_reference
+from trimtab.app.cluster.resources import PREFIX, Key, key_of
+from trimtab.app.cluster.restricted_job import Work, ended, restricted_job
 from trimtab.core.records import digest
 from trimtab.core.spec.model import ContinuousModel
 
 NAME_PART = 40  # of the model's name; the digest tells apart what is cut alike, and 63 characters are a label
 SECONDS = 300  # that a check may take: the image is pulled in them too
 KEPT_SECONDS = 600  # that an ended Job stays, for people to look at
-ROLE_LABEL = f"{PREFIX}role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,77 +65,35 @@ def job_name(key: Key, checked: str) -> str:
 
 def job(resource: Object, checked: str, image: str, spec: str, settings: ClusterSettings) -> Object:
     """
-    The Job, in the model's namespace and under its service account, within the restricted Pod Security level.
+    The Job.
 
     Args:
         resource: The ContinuousModel.
         checked: The check's digest.
         spec: s3:// address of the spec's text.
     """
-    meta = resource["metadata"]
-    labels = {MODEL_LABEL: meta["name"], ROLE_LABEL: "check", "app.kubernetes.io/managed-by": "trimtab"}
-    environ = [{"name": "TRIMTAB_CACHE", "value": "/tmp/trimtab"}]  # noqa: S108  (a volume of the pod's own)
-    if settings.trusted_types:
-        environ.append({"name": "TRIMTAB_TRUSTED_TYPES", "value": ",".join(settings.trusted_types)})
-    container = {
-        "name": "check",
-        "image": image,
-        "command": ["python", "-m", "trimtab.app.cluster.check", spec],
-        "env": environ,
-        "envFrom": [{"secretRef": {"name": settings.s3_secret, "optional": True}}],
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "serviceAccountName": settings.model_service_account,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
-    }
-    return {
-        "apiVersion": JOB.api_version,
-        "kind": JOB.name,
-        "metadata": {
-            "name": job_name((meta["namespace"], meta["name"]), checked),
-            "namespace": meta["namespace"],
-            "labels": labels,
-            "annotations": {f"{PREFIX}check": checked},
-            "ownerReferences": [owner_reference(resource)],
-        },
-        "spec": {
-            "backoffLimit": 2,
-            "activeDeadlineSeconds": SECONDS,
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
+    work = Work(
+        role="check",
+        command=("trimtab.app.cluster.check", spec),
+        resources={"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        room="256Mi",
+        seconds=SECONDS,
+        kept_seconds=KEPT_SECONDS,
+        environment={},
+    )
+    made = restricted_job(job_name(key_of(resource), checked), resource, image, work, settings)
+    made["metadata"]["annotations"] = {f"{PREFIX}check": checked}
+    return made
 
 
 def verdict_of(job: Object, pods: Sequence[Object]) -> Verdict:
     """What the Job says by now, from its own status and its pods'."""
     for pod in pods:
-        ended = _state(pod, "terminated")
-        if ended.get("exitCode") == 0 and (found := _told(str(ended.get("message", "")))) is not None:
+        exited = _state(pod, "terminated")
+        if exited.get("exitCode") == 0 and (found := _told(str(exited.get("message", "")))) is not None:
             return found
     name = job["metadata"]["name"]
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    over = next(
-        (each for each in conditions if each["type"] in ("Failed", "Complete") and each["status"] == "True"), None
-    )
+    over = ended(job)
     last = max(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", ""), default=None)
     why = _why(last) if last is not None else ""
     if over is not None:
@@ -154,10 +111,10 @@ def _told(message: str) -> Verdict | None:
 
 def _why(pod: Object) -> str:
     """What keeps a pod from its verdict, in its own words."""
-    ended, waiting = _state(pod, "terminated"), _state(pod, "waiting")
-    if ended:
-        said = str(ended.get("message") or ended.get("reason") or "").strip()
-        return f"exit code {ended.get('exitCode')}: {said}" if said else f"exit code {ended.get('exitCode')}"
+    exited, waiting = _state(pod, "terminated"), _state(pod, "waiting")
+    if exited:
+        said = str(exited.get("message") or exited.get("reason") or "").strip()
+        return f"exit code {exited.get('exitCode')}: {said}" if said else f"exit code {exited.get('exitCode')}"
     if waiting and waiting.get("reason") not in ("ContainerCreating", "PodInitializing"):
         return ": ".join(str(waiting[name]) for name in ("reason", "message") if waiting.get(name))
     for condition in (pod.get("status") or {}).get("conditions") or ():

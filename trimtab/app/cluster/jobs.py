@@ -15,7 +15,7 @@ from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.kinds import JOB
 from trimtab.app.cluster.catalog import Listed
-from trimtab.app.cluster.resources import MODEL_LABEL, PREFIX, owner_reference
+from trimtab.app.cluster.restricted_job import Work, ended, restricted_job
 from trimtab.core.errors import Conflict
 from trimtab.core.records import digest
 
@@ -27,7 +27,6 @@ RETRY_AFTER = timedelta(seconds=60)  # after one that failed
 RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 # A file of 1 GiB, once as it came and once decompressed, and copies of artifacts.
 ROOM = "4Gi"
-ROLE_LABEL = f"{PREFIX}role"
 
 
 def job_name(listed: Listed, task: Task) -> str:
@@ -38,67 +37,26 @@ def job_name(listed: Listed, task: Task) -> str:
 
 def manifest(listed: Listed, task: Task, spec: str, settings: ClusterSettings) -> Object:
     """
-    The Job, within the restricted Pod Security level.
+    The Job.
 
     Args:
         spec: s3:// address of the spec's text.
     """
-    namespace, name = listed.key
-    labels = {MODEL_LABEL: name, ROLE_LABEL: task, "app.kubernetes.io/managed-by": "trimtab"}
-    environ = {
-        "TRIMTAB_STATE_BUCKET": settings.state_bucket,
-        "TRIMTAB_NAMESPACE": namespace,
-        "TRIMTAB_CACHE": "/tmp/trimtab",  # noqa: S108  (a volume of the pod's own)
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    if settings.trusted_types:
-        environ["TRIMTAB_TRUSTED_TYPES"] = ",".join(settings.trusted_types)
-    container = {
-        "name": task,
-        "image": listed.image,
-        "command": ["python", "-m", "trimtab.app.cluster.own_image", task, spec],
-        "env": [{"name": key, "value": value} for key, value in environ.items()],
-        "envFrom": [{"secretRef": {"name": settings.s3_secret, "optional": True}}],
-        "resources": RESOURCES,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+    work = Work(
+        role=task,
+        command=("trimtab.app.cluster.own_image", task, spec),
+        resources=RESOURCES,
+        room=ROOM,
+        seconds=SECONDS[task],
+        kept_seconds=KEPT_SECONDS,
+        environment={
+            "TRIMTAB_STATE_BUCKET": settings.state_bucket,
+            "TRIMTAB_NAMESPACE": listed.key[0],
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
         },
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "serviceAccountName": settings.model_service_account,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "runAsGroup": 65532,
-            "fsGroup": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": ROOM}}],
-    }
-    return {
-        "apiVersion": JOB.api_version,
-        "kind": JOB.name,
-        "metadata": {
-            "name": job_name(listed, task),
-            "namespace": namespace,
-            "labels": labels,
-            "ownerReferences": [owner_reference(listed.resource)],
-        },
-        "spec": {
-            "backoffLimit": 2,
-            "activeDeadlineSeconds": SECONDS[task],
-            "ttlSecondsAfterFinished": KEPT_SECONDS,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
+    )
+    return restricted_job(job_name(listed, task), listed.resource, listed.image, work, settings)
 
 
 class Jobs:
@@ -130,7 +88,7 @@ class Jobs:
             except Conflict:
                 return ""  # the other replica made it, or the one before is still being deleted
             return ""
-        over = _over(standing)
+        over = ended(standing)
         if over is None or standing["metadata"].get("deletionTimestamp"):
             return ""
         failed = over["type"] == "Failed"
@@ -140,15 +98,6 @@ class Jobs:
             return ""
         said = over.get("message") or over.get("reason") or "no reason is given"
         return f"Job {namespace}/{name} failed: {said}; kubectl -n {namespace} logs job/{name} shows more"
-
-
-def _over(job: Object) -> Mapping[str, Any] | None:
-    """The condition by which a Job has ended."""
-    for condition in (job.get("status") or {}).get("conditions") or ():
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            found: Mapping[str, Any] = condition
-            return found
-    return None
 
 
 def _moment(condition: Mapping[str, Any]) -> datetime:
