@@ -36,6 +36,10 @@ test-cluster: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done #
 	@# Of the whole suite, on an API server whose audit log can be read: every right was used, none was denied.
 	$(if $(ARGS)$(KUBECONFIG),,$(BIN)/python tests/cluster/accounts.py build/rights)
 
+.PHONY: promtool
+promtool: $(VENV)/dev.done $(CLUSTER)/cluster.done ## Prometheus' checker of alerts, which `make test-cluster` uses where it is found
+	@$(BIN)/python tests/cluster/programs.py promtool
+
 .PHONY: test-node
 test-node: $(VENV)/dev.done ## Tests in real pods, on KUBECONFIG's cluster, its nodes holding the images of `make image-archives`
 	TRIMTAB_TEST_NODE=1 $(BIN)/pytest tests/node -n 0 -p no:randomly --timeout 900 -s $(ARGS)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 VERSION = "v1.34.4"
 SOURCES = Path(__file__).parent / "go"
+PROMTOOL_SOURCES, PROMTOOL_VERSION = Path(__file__).parent / "promtool", "v0.316.0"
 WHEELS = Path(__file__).parents[2] / ".venv-cluster"
 SERVERS = ("kube-apiserver", "kube-controller-manager")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -40,7 +41,8 @@ def programs() -> Programs:
         FileNotFoundError: If a program is nowhere, with what makes it.
     """
     folder = next((folder for folder in _folders() if _has_servers(folder)), None) or _build()
-    return Programs(_find("etcd", folder), *(folder / name for name in SERVERS), _find("kubectl", folder))
+    api_server, controller_manager = (folder / name for name in SERVERS)
+    return Programs(_find("etcd", folder), api_server, controller_manager, _find("kubectl", folder))
 
 
 def _folders() -> Iterator[Path]:
@@ -75,16 +77,41 @@ def _build() -> Path:
         if _has_servers(folder):
             return folder
         print(f"building Kubernetes {VERSION} (some minutes, once)", file=sys.stderr, flush=True)
-        go = shutil.which("go") or str(WHEELS / "bin" / "go")
         # As the one-node cluster builds them, so that either finds the other's compiled packages.
-        env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-        flags = f"-s -w -X k8s.io/component-base/version.gitVersion={VERSION}"
+        flags = ("-ldflags", f"-s -w -X k8s.io/component-base/version.gitVersion={VERSION}")
         for name in SERVERS:
-            package = f"k8s.io/kubernetes/cmd/{name}"
-            command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(folder / f"{name}.new"), package]
-            subprocess.run(command, cwd=SOURCES, env=env, check=True)
-            (folder / f"{name}.new").rename(folder / name)
+            _go_build(SOURCES, f"k8s.io/kubernetes/cmd/{name}", folder / name, *flags)
     return folder
+
+
+def _go_build(sources: Path, package: str, program: Path, *flags: str) -> None:
+    go = shutil.which("go") or str(WHEELS / "bin" / "go")
+    env = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    new = program.with_name(f"{program.name}.new")
+    subprocess.run([go, "build", "-trimpath", *flags, "-o", str(new), package], cwd=sources, env=env, check=True)
+    new.rename(program)
+
+
+def promtool() -> Path | None:
+    """Prometheus' checker of rules, where the machine has one or `build_promtool` has made it."""
+    on_path = shutil.which("promtool")
+    built = _promtool_built()
+    return Path(on_path) if on_path else built if os.access(built, os.X_OK) else None
+
+
+def build_promtool() -> Path:
+    """Made from Prometheus' sources without its service discoveries; five processor minutes with an empty cache."""
+    built = _promtool_built()
+    with _alone(built.parent):
+        if not os.access(built, os.X_OK):
+            print(f"building promtool {PROMTOOL_VERSION} (some minutes, once)", file=sys.stderr, flush=True)
+            package = "github.com/prometheus/prometheus/cmd/promtool"
+            _go_build(PROMTOOL_SOURCES, package, built, "-tags", "netgo remove_all_sd")
+    return built
+
+
+def _promtool_built() -> Path:
+    return CACHE / "trimtab" / "promtool" / PROMTOOL_VERSION / "promtool"
 
 
 @contextmanager
@@ -97,4 +124,4 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    print(programs())
+    print(promtool() or build_promtool() if sys.argv[1:] == ["promtool"] else programs())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import promtool
 
 ROOT = Path(__file__).parents[3]
 Rendered = dict[str, list[dict[str, Any]]]
@@ -127,6 +128,18 @@ def test_rules_and_dashboard_ask_for_metrics_that_are_shown(rendered: Rendered) 
     assert len(rules) >= 9
     assert len(panels) >= 12
     assert asked <= shown(), asked - shown()
+
+
+def test_promtool_finds_nothing_and_alerts_are_told_when_they_should(rendered: Rendered, tmp_path: Path) -> None:
+    program = promtool()
+    if program is None:
+        pytest.skip("found no promtool: `make promtool` builds it")
+    (rules,) = {json.dumps(each["spec"]) for _, each in of_kind(rendered, "PrometheusRule")}
+    (tmp_path / "rules.yaml").write_text(rules)
+    (tmp_path / "rules_test.yaml").write_text((Path(__file__).parent / "rules_test.yaml").read_text())
+    for words in (["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"], ["test", "rules", "rules_test.yaml"]):
+        done = subprocess.run([program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("image", ["pipeline", "services", "serving"])
