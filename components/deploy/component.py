@@ -27,6 +27,5 @@ def deploy(
             run.conclude(deploy_run(run))
         proposed = run.result
         run.say(proposed["reason"])
-        if proposed["rollout"]:
-            rollout.uri = run.state.uri(run.state.layout.numbered("rollouts", proposed["rollout"]))
-        rollout.metadata.update(proposed)
+        number, layout = proposed["rollout"], run.state.layout
+        run.hand_on(rollout, layout.numbered("rollouts", number) if number else run.key(), proposed)

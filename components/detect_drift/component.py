@@ -31,6 +31,5 @@ def detect_drift(
         if not run.result["goOn"]:
             run.end_run(state="fixData", reason=run.result["reason"])
         run.say(f"{run.result['verdict']}: {run.result['reason']}")
-        report.uri = run.state.uri(run.state.layout.card(run.result["report"]))
-        report.metadata.update({"digest": run.result["report"], "verdict": run.result["verdict"]})
+        run.hand_on_page(report, run.result["report"], {"verdict": run.result["verdict"]})
         return run.result["goOn"]

@@ -60,13 +60,11 @@ def evaluate(
                 fits=trained["fits"] + run.result["fits"],
             )
         run.say(f"{'accepted' if accepted else 'rejected'}: {evaluation['reason']}")
-        refitted.uri = run.state.uri(run.state.layout.artifact(run.result["artifact"]))
-        refitted.metadata.update({"digest": run.result["artifact"], "accepted": accepted})
-        metrics.uri = run.uri()
+        artifact = run.result["artifact"]
+        run.hand_on(refitted, run.state.layout.artifact(artifact), {"digest": artifact, "accepted": accepted})
         for name, interval in evaluation["candidate"].items():
             if interval["point"] is not None:
                 metrics.log_metric(name, interval["point"])
-        classification.uri = run.uri()
         curves = evaluation["curves"]
         if curves is not None:
             classification.log_confusion_matrix(curves["classes"], curves["confusion"])

@@ -34,6 +34,6 @@ def ingest(
         rows = sum(part.rows for part in dataset.partitions)
         held = f"{counted(rows, 'row')} in {counted(len(dataset.partitions), 'partition')}"
         run.say(f"decision {run.result['decision']}: {held}")
-        batch.uri = run.state.uri(run.state.layout.dataset(dataset.digest))
-        batch.metadata.update({"digest": dataset.digest, "rows": rows, "partitions": len(dataset.partitions)})
+        about = {"digest": dataset.digest, "rows": rows, "partitions": len(dataset.partitions)}
+        run.hand_on(batch, run.state.layout.dataset(dataset.digest), about)
         return namedtuple("Ingested", ["run_key"])(run.run_key)

@@ -29,7 +29,9 @@ def register(
         ended = run.result
         run.say(f"{ended['state']}: {ended['reason']}")
         if ended["version"] is not None:
-            version.uri = run.state.uri(run.state.layout.numbered("versions", ended["version"]))
-            card.uri = run.state.uri(run.state.layout.card(ended["card"]))
-        version.metadata.update(ended)
+            run.hand_on(version, run.state.layout.numbered("versions", ended["version"]), ended)
+            run.hand_on_page(card, ended["card"])
+        else:
+            run.hand_on(version, run.key(), ended)
+            run.hand_on(card, run.key(), {})
         return ended["state"] == "challenger"

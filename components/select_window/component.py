@@ -31,5 +31,4 @@ def select_window(
             run.conclude(chosen.model_dump(mode="json", by_alias=True))
         result = run.result
         run.say(f"{result['rows']} rows to learn from, {result['holdoutRows']} to be judged on: {result['why']}")
-        window.uri = run.uri("window")
-        window.metadata.update(result)
+        run.hand_on(window, run.key(), result)

@@ -41,5 +41,4 @@ def train(
             run.conclude({"artifact": digest, "rows": fitted.rows, "seconds": fitted.seconds, "fits": 1})
         trained = run.result
         run.say(f"fitted on {trained['rows']} rows in {trained['seconds']:.1f} s: artifact {trained['artifact'][:12]}")
-        candidate.uri = run.state.uri(run.state.layout.artifact(trained["artifact"]))
-        candidate.metadata.update(trained)
+        run.hand_on(candidate, run.state.layout.artifact(trained["artifact"]), trained)

@@ -30,6 +30,5 @@ def validate(
             run.conclude({"report": page, "validRows": valid_rows(findings), "uploads": len(findings)})
         found = run.result
         run.say(f"{counted(found['validRows'], 'valid row')} in {counted(found['uploads'], 'upload')}")
-        report.uri = run.state.uri(run.state.layout.card(run.result["report"]))
-        report.metadata.update({"digest": run.result["report"], "validRows": run.result["validRows"]})
+        run.hand_on_page(report, run.result["report"], {"validRows": run.result["validRows"]})
         return run.result["validRows"]

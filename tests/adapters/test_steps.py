@@ -1,7 +1,10 @@
 """What every step stands in: once done it is done, and errors are kept only where repeating is in vain."""
 
+import json
 import os
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +59,31 @@ def test_what_another_attempt_concluded_first_counts(state):
         state.data.put_step("k1", "train", {"artifact": "theirs"})
         assert late.conclude({"artifact": "mine"}) == {"artifact": "theirs"}
         assert late.result == {"artifact": "theirs"}
+
+
+@dataclass
+class Artifact:
+    path: str
+    uri: str
+    metadata: dict = field(default_factory=dict)
+
+
+def test_an_artifact_keeps_the_address_that_kfp_gave_it_and_tells_where_the_thing_stands(state, tmp_path):
+    made = Artifact(f"{tmp_path}/train/candidate", "s3://mlpipeline/v2/artifacts/train/candidate")
+    with run() as step:
+        step.hand_on(made, step.key(), {"rows": 5, "card": None})
+    assert made.uri == "s3://mlpipeline/v2/artifacts/train/candidate"
+    assert made.metadata == {"address": "s3://state/default/plant/runs/k1/train.json", "rows": 5}
+    assert json.loads(Path(made.path).read_text()) == made.metadata
+
+
+def test_a_page_stands_in_its_artifact(state, tmp_path):
+    made, card = Artifact(f"{tmp_path}/validate/report", "s3://mlpipeline/report"), state.data.put_card("<p>2 rows</p>")
+    with run("validate") as step:
+        step.hand_on_page(made, card, {"validRows": 2})
+    assert Path(made.path).read_text() == "<p>2 rows</p>"
+    assert made.metadata["address"] == state.uri(state.layout.card(card))
+    assert (made.uri, made.metadata["validRows"]) == ("s3://mlpipeline/report", 2)
 
 
 def test_a_spec_may_stand_in_the_state(state):

@@ -6,6 +6,7 @@ A step that concluded once is done: repeated after a crash, or in the next attem
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from trimtab.adapters import environment, s3, specs
@@ -94,9 +96,32 @@ class Step:
             raise NotFound(f"step {self.name} needs what {step} concluded, and it has not", "run the whole pipeline")
         return found
 
-    def uri(self, step: str = "") -> str:
-        """The s3:// address of a step's conclusion: of this step, or of another."""
-        return self.state.uri(self.state.layout.step(self.run_key, step or self.name))
+    def key(self) -> str:
+        """Where in the state this step's conclusion stands."""
+        return self.state.layout.step(self.run_key, self.name)
+
+    def hand_on(self, artifact: Any, key: str, about: Mapping[str, Any]) -> None:
+        """
+        Write one of KFP's output artifacts: where in the state the thing stands, and what is to be seen of it.
+
+        The artifact keeps the address that KFP gave it, with this small file there: KFP's launcher stores what it
+        finds below the run's pipeline root, and fails a step whose artifact stands anywhere else.
+        """
+        told = {"address": self.state.uri(key), **{name: value for name, value in about.items() if value is not None}}
+        self._write(artifact, json.dumps(told, indent=1))
+        artifact.metadata.update(told)
+
+    def hand_on_page(self, artifact: Any, card: str, about: Mapping[str, Any] | None = None) -> None:
+        """The same of a page, which stands in the artifact itself: KFP shows it."""
+        key = self.state.layout.card(card)
+        self.hand_on(artifact, key, {"digest": card, **(about or {})})
+        self._write(artifact, self.state.data.card(card))
+
+    @staticmethod
+    def _write(artifact: Any, text: str) -> None:
+        path = Path(artifact.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def end_run(self, **outcome: Any) -> Outcome:
         """Conclude the decision; the first outcome counts. Takes Outcome's fields but those every step knows."""
