@@ -17,7 +17,8 @@ from trimtab.adapters.kubernetes.conditions import find
 from trimtab.adapters.kubernetes.kinds import EVENT, JOB, MODEL, POD
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.state import State
-from trimtab.app.cluster.models import OWNER, Models
+from trimtab.app.cluster.led import OWNER
+from trimtab.app.cluster.models import Models
 from trimtab.app.cluster.resources import ARRIVED
 from trimtab.core.errors import Unavailable
 from trimtab.core.ports import RunPhase, RunStatus

@@ -1,43 +1,36 @@
 """
 Rollouts on SeldonDeployments that no model of trimtab's stands behind: two predictors, one of which is to take over.
 
-To the leader they are versions 1 and 2 of a model of their own, whose state is named after the ModelRollout and its
-uid. Which rollout works on a SeldonDeployment stands there in an annotation: one at a time, and found again when the
-ModelRollout is gone.
+To the leader they are versions 1 and 2 of a model of their own (`free_state`). Which rollout works on a
+SeldonDeployment stands there in an annotation: one at a time, and found again when the ModelRollout is gone.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.conditions import Condition
 from trimtab.adapters.kubernetes.events import Events
 from trimtab.adapters.kubernetes.kinds import ROLLOUT
-from trimtab.adapters.state import State
 from trimtab.app.cluster.asking import Asking
 from trimtab.app.cluster.claims import Claims, Refusal
-from trimtab.app.cluster.free_request import CHALLENGER, CHAMPION, names_of, policy_of, request_of
-from trimtab.app.cluster.resources import MANAGER
-from trimtab.app.cluster.rollout_objects import Statuses, event_reason, event_type
-from trimtab.app.cluster.rollout_status import NO_LOSS, refused, renamed
-from trimtab.app.cluster.summary import changed, patch
+from trimtab.app.cluster.free_request import names_of, request_of
+from trimtab.app.cluster.free_state import Free, Places, as_it_was
+from trimtab.app.cluster.rollout_objects import event_reason, event_type
+from trimtab.app.cluster.rollout_status import NO_LOSS, renamed
+from trimtab.app.cluster.rollout_statuses import Statuses, write_refused
 from trimtab.app.rollout.leader import Leader
 from trimtab.app.rollout.measuring import Measuring
 from trimtab.app.rollout.telling import Telling
 from trimtab.app.rollout.watched import RouterAway, Watched
 from trimtab.core.errors import Conflict, Fenced, Invalid, NotFound
 from trimtab.core.ports import Buckets, TrafficSplit
-from trimtab.core.records import Manifest
 from trimtab.core.rollout.values import RolloutSpec
-from trimtab.core.spec.model_rollout import ModelRollout
 
 UNSETTLED_SECONDS = 0.2  # between looks while the router has still to confirm, or another wrote first
 LEADING_SECONDS = 2.0
@@ -46,25 +39,9 @@ REFUSED_SECONDS = 15.0  # what it lacks may come
 OVER_SECONDS = 3600.0
 OVER = 0.0  # of a rollout that was deleted: no further look is needed
 QUIET_LOOKS = 2  # after which everything that a rollout leaves behind is as it is to be
-OWNER, LEASE_SECONDS = "trimtab-controller", 120.0  # as of a model's lease
-NUMBER = 1  # each state holds one rollout
 log = logging.getLogger("trimtab.rollouts")
 
 FreeSplit = Callable[[Object], TrafficSplit]  # of a ModelRollout without a model
-
-
-class Free:
-    """What leads one of them."""
-
-    def __init__(self, state: State, resource: Object) -> None:
-        self.state = state
-        self.resource = resource
-        self.epoch = 0
-        self.renewed = 0.0  # monotonic seconds
-        self.quiet = 0  # looks in a row at which there was nothing to do
-        self.over = False
-        self.leader: Leader | None = None
-        self.statuses: Statuses | None = None
 
 
 class FreeRollouts:
@@ -81,7 +58,7 @@ class FreeRollouts:
     ) -> None:
         self._api = api
         self._settings = settings
-        self._buckets = buckets
+        self._places = Places(settings, buckets, wall)
         self._split = split
         self._events = events
         self._wall = wall
@@ -133,10 +110,9 @@ class FreeRollouts:
             there = self._api.find(ROLLOUT, claim.namespace, claim.rollout)
             if there is not None and there["metadata"]["uid"] == claim.uid:
                 continue
-            state = self._state(claim.namespace, claim.rollout, claim.uid)
-            kept = state.bucket.find(_kept(state))
+            kept = as_it_was(self._places.state(claim.namespace, claim.rollout, claim.uid))
             if kept is not None:
-                found.append(json.loads(kept.body))
+                found.append(kept)
             else:  # it never began
                 self._claims.release(claim)
         return found
@@ -147,25 +123,26 @@ class FreeRollouts:
         meta = resource["metadata"]
         free = self._free.get(meta["uid"]) or self._open(resource)
         free.resource = resource
-        spec = free.state.rollouts.find(NUMBER)
+        spec = free.spec
         if spec is None:
             request = request_of(resource)
             self._split(resource)  # refused before anything is touched, where nothing can be measured
-            spec = self._begin(free, request)
-        self._hold(free)
+            self._claims.take(resource, names_of(resource))
+            spec = free.begin(request, self._wall())
+        free.hold()
         leader, statuses = self._leading(free, spec)
-        at = free.state.rollouts.state(NUMBER)
+        at = free.at
         if at is None or not at.phase.ended:
-            Asking(self._api, free.state, self._teller(free, spec), self._wall).take_in(spec, at, resource)
+            Asking(self._api, free.state, self._teller(free), self._wall).take_in(spec, at, resource)
         if not free.over:
-            self._claim(free, spec)
+            self._claim(free)
         try:
             pause = self._look(free, leader)
         except RouterAway:
             free.leader = None
-            statuses.write(spec, free.state.rollouts.state(NUMBER), resource)
+            statuses.write(spec, free.at, resource)
             raise
-        statuses.write(spec, free.state.rollouts.state(NUMBER), resource)
+        statuses.write(spec, free.at, resource)
         return pause
 
     def _look(self, free: Free, leader: Leader) -> float:
@@ -189,13 +166,12 @@ class FreeRollouts:
         free.over = True
         return OVER_SECONDS
 
-    def _claim(self, free: Free, spec: RolloutSpec) -> None:
+    def _claim(self, free: Free) -> None:
         """Also of one that began: its annotation may have been lost, or it is over and another has begun."""
-        at = free.state.rollouts.state(NUMBER)
-        if at is None or not at.phase.ended:
+        if free.ended():
+            free.over = not self._claims.is_held(free.resource)
+        else:
             self._claims.take(free.resource, names_of(free.resource))
-            return
-        free.over = not self._claims.is_held(free.resource)
 
     # One that is not there any more
 
@@ -203,16 +179,15 @@ class FreeRollouts:
         """One look at giving everything back to the champion."""
         meta = rollout["metadata"]
         free = self._free.get(meta["uid"]) or self._open(rollout)
-        spec = free.state.rollouts.find(NUMBER)
+        spec = free.spec
         if spec is None or not self._claims.is_held(rollout):
             self._free.pop(meta["uid"], None)
             self._claims.release(self._claims.of(rollout))
             return OVER
-        at = free.state.rollouts.state(NUMBER)
         try:
-            self._hold(free)
-            if at is None or not at.phase.ended:
-                Asking(self._api, free.state, self._teller(free, spec), self._wall).deleted(spec)
+            free.hold()
+            if not free.ended():
+                Asking(self._api, free.state, self._teller(free), self._wall).deleted(spec)
             pause = self._look(free, self._leading(free, spec)[0])
         except Conflict:
             return UNSETTLED_SECONDS
@@ -228,61 +203,15 @@ class FreeRollouts:
 
     def _open(self, resource: Object) -> Free:
         meta = resource["metadata"]
-        free = Free(self._state(meta["namespace"], meta["name"], meta["uid"]), resource)
+        free = Free(self._places.of(resource), resource)
         self._free[meta["uid"]] = free
         return free
-
-    def _state(self, namespace: str, name: str, uid: str) -> State:
-        address = f"s3://{self._settings.state_bucket}/{namespace}"
-        return State.open(self._buckets, address, f"rollout.{name}.{uid[:8]}", now=self._wall)
-
-    def _begin(self, free: Free, request: ModelRollout) -> RolloutSpec:
-        """The state of one that begins: the champion of now, and what is to be done."""
-        resource, state, now = free.resource, free.state, self._wall()
-        self._claims.take(resource, names_of(resource))
-        meta = resource["metadata"]
-        kept = {name: resource[name] for name in ("apiVersion", "kind", "spec")}
-        kept["metadata"] = {name: meta[name] for name in ("namespace", "name", "uid")}
-        state.bucket.put(_kept(state), json.dumps(kept, sort_keys=True).encode())
-        cause = f"ModelRollout {meta['name']} was made"
-
-        def first(before: Manifest | None) -> Manifest | None:
-            if before is not None:
-                return None
-            return Manifest(number=0, champion=CHAMPION, challenger=None, previous=None, cause=cause, recorded_at=now)
-
-        state.registry.publish(first)
-        return state.rollouts.propose(
-            RolloutSpec(
-                number=0,
-                name=meta["name"],
-                model=state.model,
-                version=CHALLENGER,
-                champion=CHAMPION,
-                rollout=policy_of(request),
-                max_latency_milliseconds=request.spec.target.max_latency_milliseconds,
-                cause=cause,
-                recorded_at=now,
-            )
-        )
-
-    def _hold(self, free: Free) -> None:
-        """The lease of its state: whoever led before is fenced off."""
-        now = time.monotonic()
-        if free.epoch and now - free.renewed > LEASE_SECONDS / 3:
-            free.state.lease.renew(OWNER, free.epoch, LEASE_SECONDS)
-            free.renewed = now
-        if not free.epoch:
-            epoch = free.state.lease.acquire(OWNER, LEASE_SECONDS, succeed=True)
-            if epoch is None:
-                raise Conflict(f"the lease of {free.state.model} is being taken by another process")
-            free.epoch, free.renewed = epoch, now
 
     def _leading(self, free: Free, spec: RolloutSpec) -> tuple[Leader, Statuses]:
         names = names_of(free.resource)
         if free.leader is None:
             split = Watched(self._split(free.resource))
-            tell = self._teller(free, spec)
+            tell = self._teller(free)
 
             def told(id: str, kind: str, summary: str) -> None:
                 tell(free.resource, id, event_reason(id, kind), summary)
@@ -295,7 +224,7 @@ class FreeRollouts:
             free.statuses = Statuses(self._api, free.state, self._wall, names, (NO_LOSS,))
         return free.leader, free.statuses
 
-    def _teller(self, free: Free, spec: RolloutSpec) -> Callable[[Object, str, str, str], None]:
+    def _teller(self, free: Free) -> Callable[[Object, str, str, str], None]:
         names = names_of(free.resource)
 
         def tell(regarding: Object, id: str, reason: str, note: str) -> None:
@@ -309,23 +238,13 @@ class FreeRollouts:
         free = self._free.get(meta["uid"])
         if free is not None:
             free.leader = free.statuses = None
-        before: dict[str, Any] = resource.get("status") or {}
-        after = refused(before, meta.get("generation", 0), condition, self._wall(), waits)
-        if changed(before, after):
-            try:
-                self._api.merge(
-                    ROLLOUT, meta["namespace"], meta["name"], {"status": patch(before, after)}, "status", MANAGER
-                )
-            except NotFound:
-                return OVER
+        news = write_refused(self._api, resource, condition, self._wall(), waits)
+        if news is None:
+            return OVER
+        if news:
             id = f"refused/{meta.get('generation')}/{condition.reason}"
             self._events.tell(resource, id, condition.reason, condition.message, "Normal" if waits else "Warning")
         return REFUSED_SECONDS
-
-
-def _kept(state: State) -> str:
-    """The ModelRollout as it was: needed still when it was deleted."""
-    return state.layout.current("resource")
 
 
 def _deleting(resource: Object) -> bool:

@@ -8,86 +8,31 @@ alone; what is kept here between looks only spares reading it again.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.events import Events
-from trimtab.adapters.kubernetes.kinds import MODEL
 from trimtab.adapters.state import State
 from trimtab.app.cluster.acceptance import Acceptance, Found
 from trimtab.app.cluster.alerts import Alerts
 from trimtab.app.cluster.deciding import Deciding, Run
 from trimtab.app.cluster.launching import Launching
-from trimtab.app.cluster.marks import Marks, marks
-from trimtab.app.cluster.resources import ARRIVED, MANAGER, MEASURED, Key, annotations_of, key_of
+from trimtab.app.cluster.led import OWNER, QUIET_SECONDS, SOONEST_SECONDS, WHOLE_SECONDS, Led
+from trimtab.app.cluster.marks import marks
+from trimtab.app.cluster.resources import ARRIVED, MEASURED, Key, annotations_of, key_of
+from trimtab.app.cluster.saying import Leads, Saying, told
 from trimtab.app.cluster.slots import Slots
-from trimtab.app.cluster.summary import changed, patch, summary, unreachable
 from trimtab.app.cluster.telling import Telling
-from trimtab.app.rollout.standing import Standing
-from trimtab.app.status import Status
-from trimtab.core.errors import Conflict, Fenced, NotFound, TrimtabError, Unavailable
+from trimtab.core.errors import Conflict, Fenced, TrimtabError, Unavailable
 from trimtab.core.ports import Buckets
-from trimtab.core.spec.model import ContinuousModel
 
-OWNER = "trimtab-controller"  # of every model's lease: the cluster's own Lease lets only one process lead
-LEASE_SECONDS = 300.0  # a successor takes it over, and need not wait
-QUIET_SECONDS = 30.0  # between looks at what nobody told of: 200 models are 7 looks a second
-RUNNING_SECONDS = 5.0  # while a run goes on
 MEASURED_SECONDS = 2.5  # after the monitor told of something: what was read just before it is read once more
-WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
 STAND_BY_SECONDS = 5.0
-SOONEST_SECONDS = 0.2
 CALM_SECONDS, RESTLESS_SECONDS = 2.0, 20.0  # a predictor takes longer than this only where something is wrong
 log = logging.getLogger("trimtab.models")
-
-
-class Leads(Protocol):
-    """`app.cluster.rollouts.ModelRollouts`, as it is called from here."""
-
-    def lead(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
-        """One look at a model's rollouts; returns in how many seconds the next is due."""
-
-    def gone(self, key: Key) -> None:
-        """The model was deleted."""
-
-    def problems(self, key: Key) -> tuple[str, ...]:
-        """What of its serving does not work just now."""
-
-    def standing(self, key: Key) -> Standing | None:
-        """How its rollout stood at the last look."""
-
-
-@dataclass
-class Led:
-    """What this process knows of one model; used by one worker at a time."""
-
-    resource: Object
-    deciding: Deciding
-    deleted: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)  # of `resource`: the watch sets it, too
-    epoch: int = 0  # of its lease; 0 while another holds it
-    renewed: float = 0.0  # monotonic seconds
-    marks: Marks = field(default_factory=Marks)
-    arrived: str | None = None  # the annotation's value, as it was looked at
-    looked: float = float("-inf")  # monotonic seconds: at everything
-    found: Found | None = None  # what the spec came to at this look; None where that cannot be known
-    text: str = ""  # of the spec that was looked at
-    model: ContinuousModel | None = None  # the last spec that was accepted
-    status: Status | None = None
-    standing: Standing | None = None  # of its rollout, at the last look at that
-    serving: tuple[str, ...] = ()  # what of it did not work at that look
-    measured: str = ""  # the annotation's value, as it was looked at
-    restless: float | None = None  # monotonic seconds: since when what serves is looked at in quick succession
-    run: Run | None = None
-    open: bool = False  # whether a decision has no outcome yet
-    due: datetime | None = None  # when a policy's wait ends
-    problems: dict[str, str] = field(default_factory=dict)  # by what does not work
 
 
 class Models:
@@ -123,6 +68,7 @@ class Models:
         self._clock = clock
         self._acceptance = Acceptance(api, settings, buckets)
         self.alerts = Alerts(settings, buckets)
+        self._saying = Saying(api, rollouts, self.alerts)
         self._events = Events(api, settings.pod_name)
         self._led: dict[Key, Led] = {}
 
@@ -176,9 +122,9 @@ class Models:
         except TrimtabError as error:
             led.problems["loop"] = str(error)
             self._slots.excuse(key)
-            self._say(led)
+            self._saying.say(led)
             raise
-        self._say(led)
+        self._saying.say(led)
         return pause
 
     def lead(self, key: Key) -> float | None:
@@ -213,7 +159,7 @@ class Models:
         """A rollout that stands otherwise than before is for the model's own status, and for what may be decided."""
         assert self._rollouts is not None
         standing, problems = self._rollouts.standing(key), self._rollouts.problems(key)
-        if (_told(standing), problems) != (_told(led.standing), led.serving):
+        if (told(standing), problems) != (told(led.standing), led.serving):
             self._look_again(key, led)
         led.standing, led.serving = standing, problems
 
@@ -242,9 +188,13 @@ class Models:
         resource, arrived = led.resource, annotations_of(led.resource).get(ARRIVED, "")
         state = self._state(key)
         found = led.found = self._acceptance.look(resource, state)
-        if not self._hold(led, state):
+        before = led.epoch
+        if not led.hold(state, self._clock()):
             self._slots.free(key)
             return STAND_BY_SECONDS
+        if led.epoch != before:
+            self._wake(key)
+            log.debug("leading %s/%s, epoch %d", *key, led.epoch)
         if found.passed is None or found.model is None:
             if led.model is None and (last := self._acceptance.last(state)) is not None:
                 led.model = last
@@ -255,12 +205,12 @@ class Models:
         now = marks(state, led.marks)
         going_on, away = _goes_on(led.run, state)
         news = (now, arrived, found.text) != (led.marks, led.arrived, led.text) or going_on != led.open
-        if news or self._is_due(led):
+        if news or led.is_due(datetime.now(UTC), self._clock()):
             self._decide(key, led, found)
             led.marks, led.arrived, led.text, led.looked = now, arrived, found.text, self._clock()
         elif away is not None:
             raise away
-        return min(self._pause(led), found.again_seconds or WHOLE_SECONDS)
+        return min(led.pause(datetime.now(UTC)), found.again_seconds or WHOLE_SECONDS)
 
     def _has_place(self, key: Key) -> None:
         """A run of its namespace has ended, and it waited for that."""
@@ -285,65 +235,8 @@ class Models:
         if look.trouble is not None:
             raise look.trouble
 
-    def _hold(self, led: Led, state: State) -> bool:
-        """Whether this process has the model's lease; it is taken over from the leader before."""
-        now = self._clock()
-        if led.epoch:
-            if now - led.renewed > LEASE_SECONDS / 3:
-                state.lease.renew(OWNER, led.epoch, LEASE_SECONDS)
-                led.renewed = now
-            return True
-        epoch = state.lease.acquire(OWNER, LEASE_SECONDS, succeed=True)
-        if epoch is None:
-            who = state.lease.who()
-            led.problems["lease"] = f"standing by: {who.owner if who else 'another process'} works for this model"
-            return False
-        led.epoch, led.renewed = epoch, now
-        led.problems.pop("lease", None)
-        self._wake(led_key := key_of(led.resource))
-        log.debug("leading %s/%s, epoch %d", *led_key, epoch)
-        return True
-
-    def _is_due(self, led: Led) -> bool:
-        if led.due is not None and datetime.now(UTC) >= led.due:
-            return True
-        return self._clock() - led.looked > WHOLE_SECONDS
-
-    def _pause(self, led: Led) -> float:
-        """Seconds to the next look."""
-        pause = RUNNING_SECONDS if led.open else QUIET_SECONDS
-        if led.due is not None:
-            pause = min(pause, (led.due - datetime.now(UTC)).total_seconds())
-        return max(pause, SOONEST_SECONDS)
-
     def _state(self, key: Key) -> State:
         return State.open(self._buckets, f"s3://{self._settings.state_bucket}/{key[0]}", key[1])
-
-    # Saying
-
-    def _say(self, led: Led) -> None:
-        """Write the status, where it says something else than the object does."""
-        resource = led.resource
-        meta, before = resource["metadata"], resource.get("status") or {}
-        status, found = led.status, led.found
-        serving = self._rollouts.problems(key_of(led.resource)) if self._rollouts is not None else ()
-        beside = (*serving, *self.alerts.problems(key_of(resource)))
-        problems = (*led.problems.values(), *beside, *(status.problems if status else ()))
-        if found is None:
-            after = unreachable(before, problems, datetime.now(UTC))
-        else:
-            after = summary(before, found.condition, status, problems, meta.get("generation", 0), datetime.now(UTC))
-        if not changed(before, after):
-            return
-        try:
-            # With the uid, so that another object of the same name is not told what this one was.
-            body = {"metadata": {"uid": meta["uid"]}, "status": patch(before, after)}
-            written = self._api.merge(MODEL, meta["namespace"], meta["name"], body, "status", MANAGER)
-        except (NotFound, Conflict):
-            return  # deleted meanwhile, perhaps made anew
-        with led.lock:
-            if led.resource is resource:  # else the watch has brought a newer one, whose news must not be lost
-                led.resource = {**resource, "status": written.get("status") or {}}
 
 
 def _goes_on(run: Run | None, state: State) -> tuple[bool, Unavailable | None]:
@@ -354,8 +247,3 @@ def _goes_on(run: Run | None, state: State) -> tuple[bool, Unavailable | None]:
         return run.goes_on(state), None
     except Unavailable as away:
         return True, away
-
-
-def _told(standing: Standing | None) -> tuple[object, ...]:
-    """What a model's status says of its rollout."""
-    return () if standing is None else (standing.name, standing.phase, standing.weight_percent, standing.shadow)

@@ -7,29 +7,24 @@ was made.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from trimtab.adapters import crash
 from trimtab.adapters.kubernetes.api import Api, Object
-from trimtab.adapters.kubernetes.conditions import Condition
 from trimtab.adapters.kubernetes.events import Events
 from trimtab.adapters.kubernetes.kinds import ROLLOUT
 from trimtab.adapters.state import State
 from trimtab.app.cluster.asking import Asking
-from trimtab.app.cluster.resources import MANAGER, MODEL_LABEL, PREFIX, owner_reference
-from trimtab.app.cluster.rollout_status import ACCEPTED, news, status_of
-from trimtab.app.cluster.summary import patch
+from trimtab.app.cluster.resources import MODEL_LABEL, PREFIX, owner_reference
+from trimtab.app.cluster.rollout_statuses import Statuses
 from trimtab.app.rollout.look import over
-from trimtab.core.errors import Conflict, NotFound
+from trimtab.core.errors import Conflict
 from trimtab.core.records import Record
 from trimtab.core.rollout.values import RolloutSpec, RolloutState
-from trimtab.core.spec.rollout import Rollout
 
 NUMBER = f"{PREFIX}rollout"  # annotation: its number in the state
-COUNTING_SECONDS = 5.0  # between writes of a status in which only counts have changed
 KEPT = 10  # ended ModelRollouts of a model; the state keeps all
 States = Mapping[int, RolloutState | None]
 
@@ -157,73 +152,6 @@ class RolloutObjects:
             made = Made(owner=self._owner["metadata"]["uid"], uid=resource["metadata"]["uid"])
             self._state.bucket.put(self._mark(number), made.to_json())
             self._made.add(number)
-
-
-class Statuses:
-    """
-    Writes the status of ModelRollouts: news at once, counts every few seconds.
-
-    Args:
-        names: Of the versions, where they are not `v1`, `v2`, ….
-        also: Conditions that hold whatever happens.
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        state: State,
-        wall: Callable[[], datetime],
-        names: Mapping[int, str] | None = None,
-        also: Sequence[Condition] = (),
-    ) -> None:
-        self._api = api
-        self._state = state
-        self._wall = wall
-        self._names = names
-        self._also = also
-        self._written: dict[int, tuple[dict[str, Any], float]] = {}  # by number: the status, and when
-
-    def write(self, spec: RolloutSpec, at: RolloutState | None, resource: Object, refused: str = "") -> bool:
-        """Whether there still is such an object."""
-        meta = resource["metadata"]
-        before, written = self._written.get(spec.number, (resource.get("status") or {}, float("-inf")))
-        evidence = self._state.uri(self._state.layout.rollout(spec.number, "state"))
-        accepted = ACCEPTED if as_begun(spec, resource) else EDITED
-        if refused:
-            accepted = Condition("Accepted", "False", "Refused", refused)
-        after = status_of(
-            spec, at, before, meta.get("generation", 0), evidence, self._wall(), self._names, accepted, self._also
-        )
-        due = time.monotonic() - written >= COUNTING_SECONDS
-        if after == before or (news(after) == news(before) and not due):
-            return True
-        try:
-            body = {"status": patch(before, after)}
-            self._api.merge(ROLLOUT, meta["namespace"], meta["name"], body, "status", MANAGER)
-        except NotFound:
-            return False
-        self._written[spec.number] = (after, time.monotonic())
-        return True
-
-
-EDITED = Condition(
-    "Accepted",
-    "True",
-    "EditIgnored",
-    "the spec was changed after the rollout began: it goes on as it began; to start over, abort it and make another",
-)
-
-
-def as_begun(spec: RolloutSpec, resource: Object) -> bool:
-    """Whether the resource still says the policy that the rollout began with."""
-    wanted = {name: value for name, value in (resource.get("spec") or {}).items() if name in POLICY_FIELDS}
-    try:
-        return Rollout.model_validate({"strategy": spec.policy.strategy} | wanted) == spec.policy
-    except ValueError:
-        return False
-
-
-POLICY_FIELDS = {field.alias or name for name, field in Rollout.model_fields.items()}
 
 
 def resource_of(spec: RolloutSpec, owner: Object) -> Object:

@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.events import Events
-from trimtab.adapters.proposals import propose
 from trimtab.adapters.state import State
 from trimtab.adapters.state.state import wall_clock
-from trimtab.adapters.stored_losses import NewLosses
 from trimtab.app.cluster.free_rollout import FreeRollouts, FreeSplit
+from trimtab.app.cluster.going import Going, begin
 from trimtab.app.cluster.going_back import go_back
 from trimtab.app.cluster.proposing import in_a_child
 from trimtab.app.cluster.remembered import Remembered
 from trimtab.app.cluster.resources import ROLLBACK_TO, Key, annotations_of
+from trimtab.app.cluster.resting import Rest, last_keys, rest_after
 from trimtab.app.cluster.rollout_objects import RolloutObjects
-from trimtab.app.rollout.leader import LOG_COMES, Leader, Proposing
-from trimtab.app.rollout.look import Look
-from trimtab.app.rollout.measuring import Measuring
-from trimtab.app.rollout.replaying import Losses, Replaying
 from trimtab.app.rollout.standing import Standing
-from trimtab.app.rollout.telling import Telling
 from trimtab.app.rollout.watched import RouterAway, Watched
 from trimtab.core.errors import Conflict, Invalid, TrimtabError
-from trimtab.core.ports import Buckets, ServingSeen, TrafficSplit
-from trimtab.core.records import ModelVersion
-from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
+from trimtab.core.ports import Buckets, TrafficSplit
+from trimtab.core.rollout.values import RolloutSpec
 from trimtab.core.spec.model import ContinuousModel
 
 UNSETTLED_SECONDS = 0.2  # between looks while the router has still to confirm, or another wrote first
@@ -42,48 +35,10 @@ LEADING_SECONDS = 2.0  # while a rollout goes on
 WAITING_SECONDS = 20.0  # while it waits for people: losses and bad answers wake, what only the router tells does not
 IDLE_SECONDS = 15.0  # what nobody told of; finding nothing new is cheap
 QUIET_LOOKS = 2  # after which everything that a rollout leaves behind is as it is to be
-WHOLE_LOOK = timedelta(minutes=10)  # between looks at everything, whatever there is
-LOSSES_SECONDS = 2.0  # between looks at what was scored
 LAST_LOOKS = 20  # at the traffic of a model that was deleted
 log = logging.getLogger("trimtab.rollouts")
 
 Split = Callable[[str, ContinuousModel, Object], TrafficSplit]  # of a namespace's model, whose object it is
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """
-    What was there when nothing was left to do: while it is, nothing is.
-
-    Attributes:
-        last: The newest keys of manifests and rollouts.
-        until: When a former champion is stopped, or a probation ends; and in any case a look is taken.
-    """
-
-    last: tuple[str, ...]
-    seen: ServingSeen
-    until: datetime
-
-    def holds(self, state: State, seen: ServingSeen, now: datetime) -> bool:
-        return now < self.until and seen == self.seen and last_keys(state, self.last) == self.last
-
-
-def last_keys(state: State, before: tuple[str, ...] = ("", "")) -> tuple[str, ...]:
-    """The newest keys of what a rollout begins with; what was known before is not listed again."""
-    found = []
-    for kind, known in zip(("manifests", "rollouts"), before, strict=True):
-        keys = [info.key for info in state.bucket.list(state.layout.numbered(kind), known)]
-        found.append(keys[-1] if keys else known)
-    return tuple(found)
-
-
-@dataclass
-class Going:
-    """What leads one model's rollouts while there is something to lead."""
-
-    state: State
-    leader: Leader
-    objects: RolloutObjects
 
 
 class Led:
@@ -238,7 +193,7 @@ class ModelRollouts:
         led.quiet += 1
         if led.quiet < QUIET_LOOKS:
             return LEADING_SECONDS
-        led.rest = Rest(last, look.seen, self._until(going.state, look))
+        led.rest = rest_after(look, last, going.state)
         led.remembered.keep(going.state)
         led.going = None
         return self._idle(led)
@@ -258,22 +213,6 @@ class ModelRollouts:
         left = (led.rest.until - self._wall()).total_seconds()
         return min(IDLE_SECONDS, max(left, LEADING_SECONDS))
 
-    def _until(self, state: State, look: Look) -> datetime:
-        """When something is due, though nothing has changed."""
-        served = state.served.read()
-        moments = [look.now + WHOLE_LOOK]
-        if served is not None and served.kept_until is not None and served.kept_until > look.now:
-            moments.append(served.kept_until)
-        for spec in look.specs[-1:]:
-            at = look.states.get(spec.number)
-            if at is None or at.ended is None:
-                continue
-            if look.now < at.ended + spec.policy.probation:
-                moments.append(look.now + timedelta(seconds=IDLE_SECONDS))  # labels that come late still judge it
-            if at.phase is Phase.ROLLED_BACK and look.now < at.ended + LOG_COMES:
-                moments.append(at.ended + LOG_COMES)  # then what its challenger raised is told
-        return min(moments)
-
     @staticmethod
     def _soon(led: Led, unsettled: bool) -> float:
         if unsettled:
@@ -289,33 +228,7 @@ class ModelRollouts:
     def _begin(self, led: Led) -> Going:
         state = self._state(led, led.remembered.bodies())
         objects = RolloutObjects(self._api, self._events, state, led.owner, self._wall)
-        scored = NewLosses(state)
-
-        def losses(spec: RolloutSpec, at: RolloutState) -> Losses | None:
-            return scored.of(spec.number)
-
-        # A small read, and at once: the process that scores is another one.
-        replaying = Replaying(losses, start=lambda read: read(), pause_seconds=LOSSES_SECONDS)
-        leader = Leader(
-            state,
-            led.model.spec.rollout,
-            led.traffic,
-            Measuring(state, led.traffic, replaying),
-            Telling(state.journal, self._wall, objects.told),
-            self._wall,
-            self._proposing(state, led.model),
-        )
-        leader.forget(led.epoch)
-        return Going(state, leader, objects)
-
-    def _proposing(self, state: State, model: ContinuousModel) -> Proposing:
-        def proposing(version: ModelVersion, champion: int, cause: str) -> RolloutSpec:
-            if model.spec.data.task == "classification":
-                return propose(state, model, version, champion, cause, self._wall)
-            # The scale of a regression's loss needs the rows it learned, and what reads them is large.
-            return self._propose_in_child(state, model, version, champion, cause)
-
-        return proposing
+        return begin(state, led.model, led.traffic, objects, led.epoch, self._wall, self._propose_in_child)
 
     def _end(self, led: Led) -> None:
         """Ask for the end of what goes on, and see it through: nobody looks at this model again."""
