@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trimtab.adapters.kubernetes.api import Object
-from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import MODEL, SELDON_DEPLOYMENT
 from trimtab.adapters.kubernetes.predictor import ModelPredictors
 from trimtab.adapters.kubernetes.seldon_traffic import SeldonTraffic
 from trimtab.core.errors import Invalid, Unavailable
@@ -241,6 +241,15 @@ def test_where_none_can_be_made_the_reason_is_told(flights: Any) -> None:
     traffic = SeldonTraffic(flights.api, "nowhere", "flights", predictors, flights.traffic._answers)
     with pytest.raises(Invalid, match="nowhere"):
         traffic.want(ONE)
+
+
+def test_a_model_that_is_gone_gets_no_deployment_again(flights: Any) -> None:
+    flights.until_routed(ONE)
+    flights.api.delete(MODEL, flights.namespace, "flights")
+    flights.until_true(lambda: not flights.predictors(), "its deletion")
+    with pytest.raises(Invalid, match="ContinuousModel flights is gone"):
+        flights.traffic.want(ONE)
+    assert not flights.predictors()
 
 
 def test_what_the_model_server_is_given(flights: Any) -> None:

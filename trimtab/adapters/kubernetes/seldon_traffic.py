@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from trimtab.adapters.kubernetes.api import Api, Object
-from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from trimtab.adapters.kubernetes.seldon_deployment import (
     BOOK,
     book_of,
@@ -203,6 +203,7 @@ class SeldonTraffic:
         if resource is None:
             new = self._predictors.deployment()
             assert new is not None  # asked before
+            self._refuse_orphan(new)
             new["spec"]["predictors"] = list(write.create)
             new["metadata"].setdefault("annotations", {})[BOOK] = written(write.book)
             try:
@@ -216,6 +217,16 @@ class SeldonTraffic:
             return
         operations = [*_unchanged(resource), *write.operations, *noted]
         self._api.patch(SELDON_DEPLOYMENT, self._namespace, self._name, operations, manager=MANAGER)
+
+    def _refuse_orphan(self, new: Object) -> None:
+        """A model that was deleted took its SeldonDeployment with it: another would start pods that nobody owns."""
+        for owner in new["metadata"].get("ownerReferences") or ():
+            found, _ = self._api.list(MODEL, self._namespace, fields=f"metadata.name={owner['name']}")
+            standing = [each["metadata"] for each in found if each["metadata"]["uid"] == owner["uid"]]
+            if not standing or standing[0].get("deletionTimestamp"):
+                raise Invalid(
+                    f"{owner['kind']} {owner['name']} is gone from namespace {self._namespace}: it serves nobody"
+                )
 
 
 def _unchanged(resource: Object) -> list[Operation]:
