@@ -120,13 +120,15 @@ class Kiln:
         return found.champion
 
     def accepted(self) -> bool:
-        found = self.site.api.find(MODEL, MILL, NAME) or {}
-        conditions = (found.get("status") or {}).get("conditions") or ()
-        generation = found.get("metadata", {}).get("generation")
-        return any(
-            (each["type"], each["status"], each["observedGeneration"]) == ("Accepted", "True", generation)
-            for each in conditions
-        )
+        return self.condition("Accepted") == "True"
+
+    def condition(self, kind: str) -> str:
+        """Of the model, as its spec stands now; empty before that was looked at."""
+        found = self.site.api.get(MODEL, MILL, NAME)
+        conditions = {each["type"]: each for each in (found.get("status") or {}).get("conditions") or ()}
+        about = conditions.get(kind, {})
+        current = about.get("observedGeneration") == found["metadata"]["generation"]
+        return str(about["status"]) if current else ""
 
     def status(self, version: int) -> Body:
         found = self.site.api.find(ROLLOUT, MILL, f"{NAME}-v{version}") or {}

@@ -39,6 +39,7 @@ def seldon() -> list[Body]:
     program = ["python", "-m", "seldon", "--tls-folder", "/tmp/tls", "--port", "9443", "--address", "0.0.0.0"]  # noqa: S104
     program += ["--service", "seldon-system/seldon-webhook-service", "--suffix", "seldon-system"]
     program += ["--executor-image", ENVOY, "--executor-delay", "1", "--executor-cpu", "50m"]
+    program += ["--executor-period", "1"]
     program += ["--executor-command", json.dumps(executor())]
     sources = {"seldon": CLUSTER / "seldon"}
     return _program("seldon-system", "seldon-webhook-service", sources, program, role["rules"], 9443, 443)

@@ -148,8 +148,10 @@ def test_a_challenger_that_fails_on_a_copy_of_the_traffic_answers_nobody(
     assert {(each.code, each.version) for each in users.answers(began)} == {(200, champion)}
 
 
-def test_nobody_ended_who_was_not_killed(site: Site) -> None:
-    """Neither the store's outage nor a lost Lease ends a process of trimtab's."""
+def test_all_works_again_and_nobody_ended_who_was_not_killed(site: Site, kiln: Kiln) -> None:
+    """Neither the store's outage nor the lost leader ends another process, and no trouble is left of them."""
+    site.until(lambda: kiln.condition("Working") == "True", "store, launcher and serving answer")
+    assert kiln.condition("Ready") == "True"
     pods = [pod for name in ("controller", "listener", "monitor", "store") for pod in process(site, name)]
     assert len(pods) == 4
     assert [restarts(pod) for pod in pods] == [0, 0, 0, 0]

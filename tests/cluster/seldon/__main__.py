@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--executor-image", default=Engine.image)
     parser.add_argument("--executor-command", type=json.loads, default=[], help="JSON list, in place of its arguments")
     parser.add_argument("--executor-delay", type=int, default=Engine.delay_seconds, help="seconds of its probes")
+    parser.add_argument("--executor-period", type=int, default=Engine.period_seconds, help="seconds between them")
     parser.add_argument("--executor-cpu", default=Engine.cpu, help="that it requests")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -39,7 +40,13 @@ def main() -> None:
     names, client = _reached(given)
     make_certificate(given.tls_folder, names)
     api = Api.connect()
-    engine = Engine(given.executor_image, tuple(given.executor_command), given.executor_delay, given.executor_cpu)
+    engine = Engine(
+        given.executor_image,
+        tuple(given.executor_command),
+        given.executor_delay,
+        given.executor_period,
+        given.executor_cpu,
+    )
     operator = Operator(api, engine, given.namespaces)
 
     def switch(body: dict[str, Any]) -> dict[str, Any]:

@@ -25,11 +25,12 @@ DEADLINE_SECONDS = 600
 
 @dataclass(frozen=True)
 class Engine:
-    """The executor beside a model: what it runs, how long its probes wait at first, the CPU that it requests."""
+    """The executor beside a model: what it runs, how long its probes wait at first and in between, its CPU."""
 
     image: str = "seldonio/seldon-core-executor:1.17.1"
     command: tuple[str, ...] = field(default=())
     delay_seconds: int = 20
+    period_seconds: int = 5
     cpu: str = "500m"
 
 
@@ -160,7 +161,7 @@ def _add_engine(sdep: dict[str, Any], predictor: dict[str, Any], engine: Engine,
         return {
             "httpGet": {"path": path, "port": 8000, "scheme": "HTTP"},
             "initialDelaySeconds": engine.delay_seconds,
-            "periodSeconds": 5,
+            "periodSeconds": engine.period_seconds,
             "timeoutSeconds": 60,
             "failureThreshold": 3,
         }

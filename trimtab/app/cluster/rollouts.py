@@ -149,6 +149,8 @@ class ModelRollouts:
             return
         try:
             self._end(led)
+        except Invalid as error:  # most often: its SeldonDeployment went with it
+            log.info("%s/%s was deleted: %s", *key, error.message)
         except TrimtabError as error:
             log.warning("%s/%s was deleted, and its traffic is as it was: %s", *key, error.message)
 
