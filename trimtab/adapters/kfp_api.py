@@ -19,9 +19,10 @@ from typing import Any
 from trimtab.adapters import crash
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kfp_posting import Postings
-from trimtab.adapters.kfp_rest import NAME_CHARACTERS, Doubtful, Json, KfpService
+from trimtab.adapters.kfp_request import run_body
+from trimtab.adapters.kfp_rest import Doubtful, KfpService
 from trimtab.adapters.kfp_run import ENDED, status_of
-from trimtab.adapters.kfp_spec import CompiledPipeline, furnished, read_package
+from trimtab.adapters.kfp_spec import CompiledPipeline, read_package
 from trimtab.adapters.kfp_workflows import Workflows
 from trimtab.adapters.kubernetes.api import Api
 from trimtab.core.errors import Invalid, NotFound, Unavailable
@@ -146,7 +147,7 @@ class KfpLauncher:
         """
         if (found := self.look_up(request.run_id)) is not None:
             return found
-        body = self._body(request)
+        body = run_body(self.kfp, self.namespace, self.model, self.image, self.resources, request)
         posting = self.kfp.postings.take(request)
         # Whoever held the mark before may have sent it after this process looked.
         if (found := self.look_up(request.run_id)) is not None:
@@ -185,58 +186,6 @@ class KfpLauncher:
             if found is None or found.phase in ENDED:
                 return
             time.sleep(LOOK_SECONDS)
-
-    # The request
-
-    def _body(self, request: RunRequest) -> Json:
-        place = self.kfp.place(self.namespace)
-        parameters: Json = {
-            "model": request.model,
-            "spec": request.spec,
-            "state": request.state,
-            "objects": list(request.objects),
-            "reason": request.reason,
-            "run_key": request.run_key,
-        }
-        if image := request.image or self.image:
-            parameters["image"] = image
-        return {
-            "run_id": request.run_id,
-            "display_name": f"{request.model} {request.reason} {request.run_key[:8]}"[:NAME_CHARACTERS],
-            "experiment_id": self._experiment(place),
-            **self._pipeline(place),
-            "runtime_config": {"parameters": parameters},
-            **({"service_account": self.kfp.service_account} if self.kfp.service_account else {}),
-        }
-
-    def _pipeline(self, place: str) -> Json:
-        """The pipeline itself, furnished for this model, or the reference to what stands in KFP."""
-        if not self.kfp.version:
-            pipeline = furnished(self.kfp.pipeline, self.kfp.secret, self.kfp.environment, self.resources)
-            return {"pipeline_spec": pipeline.body()}
-        if self.resources:
-            raise Invalid(
-                f"spec.training.resources: the PipelineVersion {self.kfp.version} has its own, which no run can change",
-                "take them out, or unset TRIMTAB_KFP_PIPELINE_VERSION so that runs carry their pipeline",
-            )
-        return {"pipeline_version_reference": self.kfp.service.pipeline_version(self.kfp.version, place)}
-
-    def _experiment(self, place: str) -> str:
-        """The model's own: its runs stand together in KFP's pages."""
-        name = self.model if place == self.namespace else f"{self.namespace}.{self.model}"
-        known = self.kfp.experiments.get((place, name))
-        if known is None:
-            service = self.kfp.service
-            known = service.experiment(name, place)
-            if known is None:
-                try:
-                    known = service.create_experiment(name, place)
-                except Invalid:
-                    known = service.experiment(name, place)  # another made it in this moment
-                    if known is None:
-                        raise
-            self.kfp.experiments[place, name] = known
-        return known
 
     # What became of it
 

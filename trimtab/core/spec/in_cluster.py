@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.model import ContinuousModel
 
@@ -22,7 +25,16 @@ def refuse_in_cluster(model: ContinuousModel, pipeline_version: str = "") -> Non
     header = model.spec.rollout.sticky_header
     if header is not None:
         raise Invalid(f"spec.rollout.stickyHeader: found {header}; {NO_USERS}", NO_USERS_HINT)
-    if model.spec.training.resources and pipeline_version:
+    if pipeline_version:
+        refuse_resources(model.spec.training.resources, pipeline_version)
+
+
+def refuse_resources(resources: Mapping[str, Any], pipeline_version: str) -> None:
+    """
+    Raises:
+        Invalid: If there are any: runs of a PipelineVersion have its own.
+    """
+    if resources:
         raise Invalid(
             f"spec.training.resources: the PipelineVersion {pipeline_version} has its own, which no run can change",
             "take them out, or unset TRIMTAB_KFP_PIPELINE_VERSION so that runs carry their pipeline",
