@@ -31,8 +31,12 @@ def main() -> None:
     parser.add_argument("--suffix", default="seldon-system", help="of the webhook registration's name")
     parser.add_argument("--executor-image", default=Engine.image)
     parser.add_argument("--executor-command", type=json.loads, default=[], help="JSON list, in place of its arguments")
-    parser.add_argument("--executor-delay", type=int, default=Engine.delay_seconds, help="seconds of its probes")
-    parser.add_argument("--executor-period", type=int, default=Engine.period_seconds, help="seconds between them")
+    parser.add_argument(
+        "--executor-delay", type=int, default=Engine.delay_seconds, help="seconds before it is asked for readiness"
+    )
+    parser.add_argument(
+        "--executor-period", type=int, default=Engine.period_seconds, help="seconds between such questions"
+    )
     parser.add_argument("--executor-cpu", default=Engine.cpu, help="that it requests")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -25,7 +25,14 @@ DEADLINE_SECONDS = 600
 
 @dataclass(frozen=True)
 class Engine:
-    """The executor beside a model: what it runs, how long its probes wait at first and in between, its CPU."""
+    """
+    The executor beside a model.
+
+    Attributes:
+        delay_seconds: Before it is first asked whether it is ready.
+        period_seconds: Between two such questions.
+        cpu: That it requests.
+    """
 
     image: str = "seldonio/seldon-core-executor:1.17.1"
     command: tuple[str, ...] = field(default=())
@@ -157,11 +164,11 @@ def _add_engine(sdep: dict[str, Any], predictor: dict[str, Any], engine: Engine,
         "SELDON_DEPLOYMENT_ID": meta["name"],
     }
 
-    def probe(path: str) -> dict[str, Any]:
+    def probe(path: str, delay: int, period: int) -> dict[str, Any]:
         return {
             "httpGet": {"path": path, "port": 8000, "scheme": "HTTP"},
-            "initialDelaySeconds": engine.delay_seconds,
-            "periodSeconds": engine.period_seconds,
+            "initialDelaySeconds": delay,
+            "periodSeconds": period,
             "timeoutSeconds": 60,
             "failureThreshold": 3,
         }
@@ -182,8 +189,8 @@ def _add_engine(sdep: dict[str, Any], predictor: dict[str, Any], engine: Engine,
             "requests": {"cpu": engine.cpu, "memory": "512Mi"},
             "limits": {"cpu": "500m", "memory": "512Mi"},
         },
-        "readinessProbe": probe("/ready"),
-        "livenessProbe": probe("/live"),
+        "readinessProbe": probe("/ready", engine.delay_seconds, engine.period_seconds),
+        "livenessProbe": probe("/live", Engine.delay_seconds, Engine.period_seconds),
         "volumeMounts": [{"name": "seldon-podinfo", "mountPath": "/etc/podinfo"}],
         "securityContext": {
             "allowPrivilegeEscalation": False,
