@@ -174,13 +174,13 @@ class Models:
 
     def _take_leave(self, key: Key, led: Led) -> None:
         """The traffic is left with the champion alone, the lease given back."""
+        if self._rollouts is not None:
+            self._rollouts.gone(key)
         if self._led.get(key) is led:
             del self._led[key]
         self._slots.forget(key)
         self._acceptance.forget(key)
         self.alerts.forget(key)
-        if self._rollouts is not None:
-            self._rollouts.gone(key)
         if led.epoch:
             self._state(key).lease.release(OWNER, led.epoch)
 

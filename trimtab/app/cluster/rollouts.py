@@ -143,16 +143,23 @@ class ModelRollouts:
         return self._free.orphans()
 
     def gone(self, key: Key) -> None:
-        """The model was deleted: a SeldonDeployment that outlives it is left with the champion alone."""
-        led = self._led.pop(key, None)
+        """
+        The model was deleted: a SeldonDeployment that outlives it is left with the champion alone.
+
+        Raises:
+            TrimtabError: If that does not work just now: the traffic is as it was, and this is to be tried again.
+        """
+        led = self._led.get(key)
         if led is None:
             return
         try:
             self._end(led)
         except Invalid as error:  # most often: its SeldonDeployment went with it
             log.info("%s/%s was deleted: %s", *key, error.message)
-        except TrimtabError as error:
-            log.warning("%s/%s was deleted, and its traffic is as it was: %s", *key, error.message)
+        except TrimtabError:
+            led.going = led.rest = None
+            raise
+        self._led.pop(key, None)
 
     def standing(self, key: Key) -> Standing | None:
         """How the model's rollout stood at the last look."""

@@ -23,7 +23,7 @@ class Leads(Protocol):
         """One look at a model's rollouts; returns in how many seconds the next is due."""
 
     def gone(self, key: Key) -> None:
-        """The model was deleted."""
+        """The model was deleted; raises where that is to be tried again."""
 
     def problems(self, key: Key) -> tuple[str, ...]:
         """What of its serving does not work just now."""

@@ -318,6 +318,19 @@ def test_a_deleted_model_leaves_the_champion_alone(cluster: Cluster) -> None:
     assert cluster.at().reason == "its ContinuousModel was deleted"
 
 
+def test_a_deleted_model_is_taken_leave_of_once_the_router_answers_again(cluster: Cluster) -> None:
+    cluster.look(2)
+    cluster.api.delete(MODEL, "shop", "flights")
+    cluster.traffic.unreachable = "the API server does not answer"
+    with pytest.raises(Unavailable):
+        cluster.rollouts.gone(("shop", "flights"))
+
+    cluster.traffic.unreachable = ""
+    assert cluster.route() == (1, 2, 10)
+    cluster.rollouts.gone(("shop", "flights"))
+    assert cluster.route() == (1, None, 0)
+
+
 @pytest.mark.parametrize("wanted", ["previous", "v1"])
 def test_an_annotation_asks_for_an_older_version_once(cluster: Cluster, wanted: str) -> None:
     cluster.look(2)
