@@ -10,20 +10,17 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LinearRegression
+from versions import register_line
 
-from trimtab.adapters import columns as tables
 from trimtab.adapters import replay
 from trimtab.adapters.memory import MemoryBuckets
-from trimtab.adapters.models import store_artifact
 from trimtab.adapters.replay import live_losses, loss_pairs
 from trimtab.adapters.state import State
 from trimtab.core.errors import Invalid, NotFound
 from trimtab.core.predictions import Label, PredictionLine
-from trimtab.core.records import ModelVersion
 from trimtab.core.rollout.evidence import LossPairs
 from trimtab.core.spec import load
 from trimtab.core.spec.model import ContinuousModel
-from trimtab.serving import assembly
 
 SPEC = """\
 apiVersion: trimtab.dev/v1alpha1
@@ -56,41 +53,10 @@ def model() -> ContinuousModel:
 def state(tmp_path: Path, model: ContinuousModel) -> State:
     """v1 says heat, v2 says twice the heat, v3 learned until yesterday."""
     state = State.open(MemoryBuckets(), "s3://state/default", "plant", cache=tmp_path)
-    register(state, model, slope=1.0)
-    register(state, model, slope=2.0)
-    register(state, model, slope=3.0, learned=NOW - timedelta(days=2))
+    register_line(state, model, 1.0, LEARNED)
+    register_line(state, model, 2.0, LEARNED)
+    register_line(state, model, 3.0, NOW - timedelta(days=2))
     return state
-
-
-def register(state: State, model: ContinuousModel, slope: float, learned: datetime = LEARNED) -> None:
-    columns = tables.schema_columns(model.spec.data)
-    pipeline = assembly.assemble(columns, LinearRegression(), "matrix")
-    heat = np.linspace(0, 10, 20)
-    assembly.fit(pipeline, {"heat": heat}, slope * heat, 1)
-    digest = store_artifact(state, pipeline)
-    state.registry.add_version(
-        lambda number: ModelVersion(
-            number=number,
-            run_key=f"run-{slope}-{learned}",
-            artifact=digest,
-            evaluated_artifact=digest,
-            dataset="",
-            training_digest="",
-            spec="",
-            trained_from=LEARNED - timedelta(days=10),
-            trained_until=learned,
-            rows=20,
-            estimator="sklearn.linear_model:LinearRegression",
-            seed=0,
-            metrics={},
-            evaluation={},
-            reference="",
-            lineage={},
-            training_seconds=1.0,
-            fits=1,
-            recorded_at=NOW,
-        )
-    )
 
 
 @pytest.fixture
@@ -219,8 +185,8 @@ def test_in_a_replay_the_order_is_that_of_the_stream(
 ) -> None:
     """There labels come on the wall clock, years after the rows they belong to."""
     past = datetime(2012, 1, 10, tzinfo=UTC)
-    register(state, model, slope=1.0, learned=datetime(2012, 1, 1, tzinfo=UTC))
-    register(state, model, slope=2.0, learned=datetime(2012, 1, 1, tzinfo=UTC))
+    register_line(state, model, 1.0, datetime(2012, 1, 1, tzinfo=UTC))
+    register_line(state, model, 2.0, datetime(2012, 1, 1, tzinfo=UTC))
     log(*(answer(f"r{day}", float(day), passed={"ts": [f"2012-01-0{day}T00:00:00Z"]}) for day in (4, 3, 2)))
     sent = [(f"r{day}", day * 2.0, datetime(2012, 1, 9 - day, tzinfo=UTC)) for day in (2, 3, 4)]
     came = NOW.timestamp()

@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import bikes
 import pytest
+from bikes import DAY, day_file
 
 from trimtab.adapters.environment import Environment
 from trimtab.adapters.memory import MemoryBuckets
@@ -28,35 +30,7 @@ from trimtab.core.ports import Buckets, RunPhase, RunRequest, RunStatus
 from trimtab.core.records import Decision, IntakeOutcome, JournalEntry, Manifest, ModelVersion, Outcome
 from trimtab.core.spec import load
 
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: bikes}
-spec:
-  data:
-    source: s3://LANDING/in/
-    format: csv
-    timestamp: ts
-    target: count
-    schema:
-      heat:  {type: float, min: -30, max: 50, nullable: false}
-      count: {type: float, min: 0}
-  triggers:
-    upload: {minNewRows: 10, settle: 0s}
-  window: {strategy: all, minRows: 5}
-  training: {estimator: "sklearn.linear_model:LinearRegression"}
-  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
-"""
-DAY = datetime(2012, 1, 1, tzinfo=UTC)
-
-
-def day_file(day: int, rows: int = 12, of: datetime = DAY) -> bytes:
-    """One file: `rows` hours of that day, every value different."""
-    lines = [
-        f"{(of + timedelta(days=day, minutes=60 * row)).isoformat()},{day % 20 + row / 10},{day * 100 + row}"
-        for row in range(rows)
-    ]
-    return "\n".join(["ts,heat,count", *lines, ""]).encode()
+SPEC = bikes.spec(source="s3://LANDING/in/")
 
 
 def wait_for(look: Callable[[], Any], seconds: float = 20) -> Any:

@@ -6,12 +6,12 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from bikes import day_file, spec
 
 from trimtab.adapters.environment import ClusterSettings, Environment
 from trimtab.adapters.kubernetes.kinds import JOB, MODEL
@@ -30,29 +30,7 @@ from trimtab.core.spec.document import read
 
 SETTINGS = ClusterSettings("state", trusted_types=("mine.Scaler",))
 TOKEN = "s3cret"
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: NAME}
-spec:
-  data:
-    source: s3://BUCKET/NAME/
-    format: csv
-    timestamp: ts
-    target: count
-    schema:
-      heat:  {type: float, min: -30, max: 50, nullable: false}
-      count: {type: float, min: 0}
-  training: {estimator: "sklearn.linear_model:LinearRegression"IMAGE}
-  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
-"""
-DAY = datetime(2012, 1, 1, tzinfo=UTC)
 Key = tuple[str, str]
-
-
-def day_file(day: int) -> bytes:
-    lines = [f"{(DAY + timedelta(days=day, hours=row)).isoformat()},{row},{day * 100 + row}" for row in range(12)]
-    return "\n".join(["ts,heat,count", *lines, ""]).encode()
 
 
 def until(look: Callable[[], Any], seconds: float = 30) -> Any:
@@ -127,9 +105,7 @@ class Cluster:
     def apply(
         self, name: str, namespace: str = "shop", bucket: str = "landing", image: str = "", more: str = ""
     ) -> Key:
-        text = SPEC.replace("NAME", name).replace("BUCKET", bucket)
-        text = text.replace("IMAGE", f", image: {image}" if image else "") + more
-        written = read(text, "model.yaml").value
+        written = read(spec(name, f"s3://{bucket}/{name}/", image) + more, "model.yaml").value
         if self.api.find(MODEL, namespace, name) is None:
             self.api.create(MODEL, written | {"metadata": written["metadata"] | {"namespace": namespace}})
         else:

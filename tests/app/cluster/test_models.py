@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import bikes
 import pytest
 
 from trimtab.adapters.environment import ClusterSettings
@@ -28,25 +29,6 @@ from trimtab.core.spec.document import read
 SETTINGS = ClusterSettings(
     "state", pipeline_image="trimtab/pipeline:1", pod_name="pod-1", max_concurrent_runs=1, kfp_url="http://kfp"
 )
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: bikes}
-spec:
-  data:
-    source: s3://landing/in/
-    format: csv
-    timestamp: ts
-    target: count
-    schema:
-      heat:  {type: float, min: -30, max: 50, nullable: false}
-      count: {type: float, min: 0}
-  triggers:
-    upload: {minNewRows: 10, settle: 0s}
-  window: {strategy: all, minRows: 5}
-  training: {estimator: "sklearn.linear_model:LinearRegression"}
-  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
-"""
 PASSED = json.dumps({"ok": True, "code": "", "sklearn": "1.9.1"})
 
 
@@ -157,7 +139,7 @@ class Cluster:
 @pytest.fixture
 def cluster(api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
-    return Cluster(api, tmp_path / "cache", SPEC)
+    return Cluster(api, tmp_path / "cache", bikes.spec())
 
 
 def test_nothing_runs_before_the_estimator_was_checked(cluster: Cluster) -> None:

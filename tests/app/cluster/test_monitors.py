@@ -11,13 +11,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+from versions import register_line
 
-from trimtab.adapters import columns as tables
 from trimtab.adapters.environment import ClusterSettings, Environment
 from trimtab.adapters.kubernetes.kinds import JOB, MODEL
 from trimtab.adapters.memory import MemoryBuckets
-from trimtab.adapters.models import store_artifact
 from trimtab.adapters.replay import loss_pairs
 from trimtab.adapters.state import State
 from trimtab.app.cluster import own_image
@@ -34,12 +32,11 @@ from trimtab.app.listener import Listener
 from trimtab.app.status import read_findings
 from trimtab.core.errors import Unavailable
 from trimtab.core.predictions import Label, PredictionLine
-from trimtab.core.records import Manifest, ModelVersion
+from trimtab.core.records import Manifest
 from trimtab.core.rollout.evidence import LossPairs
 from trimtab.core.rollout.values import Phase, RolloutSpec, RolloutState
 from trimtab.core.spec import load
 from trimtab.core.spec.document import read
-from trimtab.serving import assembly
 
 SPEC = """
 apiVersion: trimtab.dev/v1alpha1
@@ -69,8 +66,8 @@ class Site:
         self.cache, self.buckets = cache, MemoryBuckets()
         self.model = load(SPEC.replace("IMAGE", ""))
         self.state = self.open("site")
-        for number, slope in enumerate((1.0, 2.0), 1):
-            self.register(number, slope)
+        for slope in (1.0, 2.0):
+            register_line(self.state, self.model, slope, LEARNED)
         self.state.registry.publish(
             lambda _: Manifest(
                 number=1, previous=None, champion=1, challenger=None, cause="first", run_key="run-1", recorded_at=NOW
@@ -81,35 +78,6 @@ class Site:
 
     def open(self, process: str) -> State:
         return State.open(self.buckets, "s3://state/shop", "plant", cache=self.cache / process)
-
-    def register(self, number: int, slope: float) -> None:
-        pipeline = assembly.assemble(tables.schema_columns(self.model.spec.data), LinearRegression(), "matrix")
-        heat = np.linspace(0, 10, 20)
-        assembly.fit(pipeline, {"heat": heat}, slope * heat, 1)
-        digest = store_artifact(self.state, pipeline)
-        self.state.registry.add_version(
-            lambda given: ModelVersion(
-                number=given,
-                run_key=f"run-{number}",
-                artifact=digest,
-                evaluated_artifact=digest,
-                dataset="",
-                training_digest="",
-                spec="",
-                trained_from=LEARNED - timedelta(days=10),
-                trained_until=LEARNED,
-                rows=20,
-                estimator="sklearn.linear_model:LinearRegression",
-                seed=0,
-                metrics={},
-                evaluation={},
-                reference="",
-                lineage={},
-                training_seconds=1.0,
-                fits=1,
-                recorded_at=NOW,
-            )
-        )
 
     def roll_out(self, max_latency_milliseconds: float | None = None, **rollout: Any) -> RolloutSpec:
         """A rollout of v2 that the controller leads."""

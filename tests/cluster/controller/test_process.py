@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bikes
 import pytest
 
 from trimtab.adapters import s3
@@ -26,25 +27,7 @@ from trimtab.core.spec.document import read
 
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 PASSED = json.dumps({"ok": True, "code": "", "sklearn": "1.9.1"})
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: bikes}
-spec:
-  data:
-    source: s3://landing/FOLDER/
-    format: csv
-    timestamp: ts
-    target: count
-    schema:
-      heat:  {type: float, min: -30, max: 50, nullable: false}
-      count: {type: float, min: 0}
-  triggers:
-    upload: {minNewRows: 10, settle: 0s}
-  window: {strategy: all, minRows: 5}
-  training: {estimator: "sklearn.linear_model:LinearRegression"}
-  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
-"""
+SPEC = bikes.spec(source="s3://landing/FOLDER/")
 
 
 @pytest.fixture(scope="module")

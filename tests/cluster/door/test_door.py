@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from accounts import granted
+from bikes import day_file, spec
 
 from trimtab.adapters.kubernetes.kinds import JOB, MODEL, POD, Kind
 from trimtab.adapters.state import State
@@ -27,30 +27,8 @@ from trimtab.core.predictions import PredictionLine
 from trimtab.core.spec.document import read
 
 TOKEN = "s3cret"
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: NAME}
-spec:
-  data:
-    source: s3://BUCKET/NAME/
-    format: csv
-    timestamp: ts
-    target: count
-    schema:
-      heat:  {type: float, min: -30, max: 50, nullable: false}
-      count: {type: float, min: 0}
-  training: {estimator: "sklearn.linear_model:LinearRegression"IMAGE}
-  evaluation: {holdout: 1d, block: 1h, primary: mean_absolute_error}
-"""
 ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
-DAY = datetime(2012, 1, 1, tzinfo=UTC)
-
-
-def day_file(day: int) -> bytes:
-    lines = [f"{(DAY + timedelta(days=day, hours=row)).isoformat()},{row},{day * 100 + row}" for row in range(12)]
-    return "\n".join(["ts,heat,count", *lines, ""]).encode()
 
 
 def until(look: Callable[[], Any], seconds: float = 90) -> Any:
@@ -115,8 +93,7 @@ class Site:
         return client
 
     def apply(self, name: str, image: str = "") -> None:
-        text = SPEC.replace("NAME", name).replace("BUCKET", self.landing)
-        written = read(text.replace("IMAGE", f", image: {image}" if image else ""), "model.yaml").value
+        written = read(spec(name, f"s3://{self.landing}/{name}/", image), "model.yaml").value
         meta = {"name": name, "namespace": self.namespace}
         made = self.api.create(MODEL, written | {"metadata": meta})
         accepted = {

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flights import STEPS, continuous_model
+from versions import register
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Gone
@@ -38,12 +40,10 @@ from trimtab.app.cluster.rollouts import ModelRollouts
 from trimtab.core.errors import TrimtabError
 from trimtab.core.ports import Answer
 from trimtab.core.predictions import PredictionLine
-from trimtab.core.records import Manifest, ModelVersion
 from trimtab.core.rollout.values import RolloutState
 
 Object = dict[str, Any]
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
-STEPS = [{"setWeight": 10, "minRequests": 20}, {"setWeight": 50, "minRequests": 40}]
 CANARY = {"strategy": "canary", "steps": STEPS, "maxDuration": "2h", "keepPrevious": "10m"}
 
 WAIT_SECONDS = 120.0  # a busy machine may need long
@@ -72,7 +72,7 @@ class Canary:
         self._chance = random.Random(7)
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trimtab-model"}}
         self.api.create(SERVICE_ACCOUNT, account, namespace)
-        self.api.create(MODEL, model(namespace, rollout))
+        self.api.create(MODEL, continuous_model(namespace, rollout))
         self.start()
 
     def start(self, **more: Any) -> None:
@@ -92,18 +92,12 @@ class Canary:
     def register(self, alias: str = "champion") -> int:
         """A run's last steps."""
         state = self.state
-        made = state.registry.add_version(lambda number: version_of(number, self.now()))
-
-        def moved(before: Manifest | None) -> Manifest:
-            first = Manifest(number=0, champion=None, challenger=None, previous=None, cause="", recorded_at=self.now())
-            changed: Object = {alias: made.number, "cause": f"run {made.number}", "recorded_at": self.now()}
-            return (before or first).model_copy(update=changed)
-
-        manifest = state.registry.publish(moved)
+        made = register(state, alias, self.now())
         if alias == "challenger":
-            assert manifest.champion is not None
+            champion = self.champion()
+            assert champion is not None
             owner = self.api.get(MODEL, self.namespace, "flights")
-            propose(state, model_of(owner), made, manifest.champion, "its run", now=self.now)
+            propose(state, model_of(owner), made, champion, "its run", now=self.now)
         return made.number
 
     def look(self) -> None:
@@ -256,47 +250,6 @@ class Witness:
         template = json.dumps(found["spec"]["template"], sort_keys=True)
         if template not in seen:
             seen.append(template)
-
-
-def model(namespace: str, rollout: Object) -> Object:
-    spec = {
-        "data": {
-            "source": "s3://landing/in/",
-            "format": "csv",
-            "timestamp": "ts",
-            "target": "late",
-            "schema": {"heat": {"type": "float"}, "late": {"type": "boolean"}},
-        },
-        "training": {"estimator": "sklearn.linear_model:LogisticRegression"},
-        "evaluation": {"primary": "log_loss", "maxLatencyP99Milliseconds": 50},
-        "rollout": rollout,
-    }
-    meta = {"name": "flights", "namespace": namespace}
-    return {"apiVersion": MODEL.api_version, "kind": MODEL.name, "metadata": meta, "spec": spec}
-
-
-def version_of(number: int, now: datetime) -> ModelVersion:
-    return ModelVersion(
-        number=number,
-        run_key=f"run {number}",
-        artifact="a" * 64,
-        evaluated_artifact="a" * 64,
-        dataset="d",
-        training_digest="t",
-        spec="s",
-        trained_from=now - timedelta(days=9),
-        trained_until=now - timedelta(days=1),
-        rows=100,
-        estimator="sklearn.linear_model:LogisticRegression",
-        seed=0,
-        metrics={},
-        evaluation={},
-        reference="",
-        lineage={},
-        training_seconds=1.0,
-        fits=2,
-        recorded_at=now,
-    )
 
 
 class Counted:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flights import STEPS, continuous_model
+from versions import register, version_of
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.kinds import EVENT, MODEL, ROLLOUT, SELDON_DEPLOYMENT
@@ -19,11 +21,10 @@ from trimtab.adapters.state import State
 from trimtab.app.cluster.resources import model_of
 from trimtab.app.cluster.rollouts import ModelRollouts
 from trimtab.core.ports import Serving
-from trimtab.core.records import Manifest, ModelVersion
+from trimtab.core.records import ModelVersion
 from trimtab.core.rollout.values import RolloutState
 
 BEGIN = datetime(2024, 3, 1, 12, tzinfo=UTC)
-STEPS = [{"setWeight": 10, "minRequests": 20}, {"setWeight": 50, "minRequests": 40}]
 Object = dict[str, Any]
 
 
@@ -39,19 +40,7 @@ class Cluster:
     epoch: int = 0
 
     def __post_init__(self) -> None:
-        spec = {
-            "data": {
-                "source": "s3://landing/in/",
-                "format": "csv",
-                "timestamp": "ts",
-                "target": "late",
-                "schema": {"heat": {"type": "float"}, "late": {"type": "boolean"}},
-            },
-            "training": {"estimator": "sklearn.linear_model:LogisticRegression"},
-            "evaluation": {"primary": "log_loss", "maxLatencyP99Milliseconds": 50},
-            "rollout": self.rollout,
-        }
-        self.api.create(MODEL, resource(MODEL, "flights", spec))
+        self.api.create(MODEL, continuous_model("shop", self.rollout))
         self.state = State.open(self.buckets, "s3://state/shop", "flights", now=lambda: self.now)
         self.start()
 
@@ -99,21 +88,7 @@ class Cluster:
     def register(self, alias: str = "champion") -> int:
         """Another version, made by a run of its own, under an alias."""
 
-        def build(number: int) -> ModelVersion:
-            return version_of(number, self.now)
-
-        made = self.state.registry.add_version(build)
-
-        def moved(before: Manifest | None) -> Manifest:
-            first = Manifest(number=0, champion=None, challenger=None, previous=None, cause="", recorded_at=self.now)
-            now = before or first
-            changed: dict[str, Any] = {alias: made.number, "cause": f"run {made.number}", "recorded_at": self.now}
-            if alias == "champion":
-                changed["previous"] = now.champion
-            return now.model_copy(update=changed)
-
-        self.state.registry.publish(moved)
-        return made.number
+        return register(self.state, alias, self.now).number
 
     def deploy(self, policy: dict[str, Any] | None = None) -> int:
         """What the pipeline's last steps do: a registered challenger, and its rollout."""
@@ -168,30 +143,6 @@ def resource(kind: Any, name: str, spec: Object, **meta: Any) -> Object:
         "metadata": {"name": name, "namespace": "shop", **meta},
         "spec": spec,
     }
-
-
-def version_of(number: int, now: datetime) -> ModelVersion:
-    return ModelVersion(
-        number=number,
-        run_key=f"run {number}",
-        artifact="a" * 64,
-        evaluated_artifact="a" * 64,
-        dataset="d",
-        training_digest="t",
-        spec="s",
-        trained_from=now - timedelta(days=9),
-        trained_until=now - timedelta(days=1),
-        rows=100,
-        estimator="sklearn.linear_model:LogisticRegression",
-        seed=0,
-        metrics={},
-        evaluation={},
-        reference="",
-        lineage={},
-        training_seconds=1.0,
-        fits=2,
-        recorded_at=now,
-    )
 
 
 def free_rollout(name: str = "take-over", **spec: Any) -> Object:
