@@ -62,6 +62,13 @@ def test_all_that_it_writes_to_is_a_volume_and_it_may_do_nothing_else() -> None:
     assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in found["volumes"]}
 
 
+def test_who_loads_for_minutes_on_a_busy_node_is_not_restarted_for_it() -> None:
+    container = pod(ModelPredictors(served()).template(7))["containers"][0]
+    starting = container["startupProbe"]
+    assert starting["periodSeconds"] * starting["failureThreshold"] == 600
+    assert starting["httpGet"] == container["livenessProbe"]["httpGet"]
+
+
 def test_the_operator_has_nothing_left_to_choose_but_the_replicas() -> None:
     template = {**ModelPredictors(served()).template(7), "replicas": 1}
     assert pins(Found((template,))) == []

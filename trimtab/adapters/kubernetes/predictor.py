@@ -17,6 +17,7 @@ CONTAINER = "model"
 USER = 65532  # of the serving image
 LOG, CACHE = "/var/lib/trimtab", "/var/cache/trimtab"
 REQUESTS = {"cpu": "50m", "memory": "256Mi"}  # a server with one small model; not a limit
+STARTING_SECONDS = 600  # as long as the operator gives a Deployment until it counts as stuck
 VERSION = re.compile(r"v([1-9][0-9]*)")
 SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -112,7 +113,9 @@ def _pod(served: ServedModel, version: int) -> Body:
         "env": [{"name": name, "value": value} for name, value in _variables(served, version).items()],
         "envFrom": [{"secretRef": {"name": served.secret, "optional": True}}],
         "readinessProbe": _probe("/health/status", ports["http"], 2, 3),
-        "livenessProbe": {**_probe("/health/ping", ports["http"], 10, 6), "initialDelaySeconds": 30},
+        # Loading a model takes a minute and more where the node is busy: who is restarted for that begins anew.
+        "startupProbe": _probe("/health/ping", ports["http"], 1, STARTING_SECONDS),
+        "livenessProbe": _probe("/health/ping", ports["http"], 10, 6),
         "securityContext": SECURITY,
         "resources": dict(served.resources or {"requests": REQUESTS}),
         "volumeMounts": [{"name": name, "mountPath": path} for name, path in folders.items()],
