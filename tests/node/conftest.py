@@ -34,7 +34,7 @@ def missing() -> str:
         name
         for node in json.loads(done.stdout)["items"]
         for image in node["status"].get("images", ())
-        for name in image.get("names", ())
+        for name in image.get("names") or ()  # none of an image whose name another took
     }
     lacking = sorted(IMAGES - held)
     # What is brought up is taken down again: nobody else's installation may stand there.
