@@ -457,6 +457,30 @@ def test_while_the_launcher_is_away_what_is_decided_and_known_is_said(
     assert len(cluster.launcher.runs) == 1
 
 
+def test_where_launcher_and_store_are_away_what_was_said_stays(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise Unavailable("KFP does not answer")
+
+    def journal_away(operation: str, where: str, done: bool) -> None:
+        if operation == "create" and "/journal/" in where:
+            raise Unavailable("the store does not answer")
+
+    key = cluster.apply()
+    cluster.arrive(key)
+    cluster.accepted(key)
+    cluster.models.look(key)
+    before = cluster.status(key)
+    monkeypatch.setattr(cluster.launcher, "look_up", away)
+    cluster.arrive(key)
+    cluster.buckets.fail = journal_away
+    with pytest.raises(Unavailable, match="the store does not answer"):
+        cluster.models.look(key)
+    after = cluster.status(key)
+    assert (after["run"], after["uploads"]) == (before["run"], before["uploads"])
+
+
 def test_while_the_launcher_is_away_a_run_that_goes_on_is_not_taken_for_ended(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

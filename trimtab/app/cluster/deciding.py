@@ -145,8 +145,8 @@ class Deciding:
         controller.chronicle.open()
         try:
             controller.advance()
-        except TrimtabError:
-            if controller.trouble is None:
+        except TrimtabError as error:
+            if error is not controller.trouble:
                 raise
         self._keep_place(controller.open, asked)
         self._telling.tell(resource, state.journal.entries())
