@@ -20,7 +20,7 @@ from kiln import CANARY, CRACKS_FROM, NAME, SHADOW, Kiln
 from site_under_test import MILL, SYSTEM, Site
 from traffic import WORKERS, Answered, Mesh, Users
 
-from trimtab.adapters.kubernetes.kinds import SECRET
+from trimtab.adapters.kubernetes.kinds import ROLLOUT, SECRET
 
 Body = dict[str, Any]
 REQUESTS_A_SECOND = 25.0
@@ -151,9 +151,22 @@ def test_all_works_again_and_nobody_ended_who_was_not_killed(site: Site, kiln: K
     """Neither the store's outage nor the lost leader ends another process, and no trouble is left of them."""
     site.until(lambda: kiln.condition("Working") == "True", "store, launcher and serving answer")
     assert kiln.condition("Ready") == "True"
+    site.until(site.all_ready, "everything is ready")
     pods = [pod for name in ("controller", "listener", "monitor", "store") for pod in process(site, name)]
     assert len(pods) == 4
     assert list(restarts(pods).values()) == [0, 0, 0, 0]
+
+
+def test_with_a_deleted_model_goes_what_serves_it_and_nobody_makes_it_again(
+    site: Site, kiln: Kiln, users: Users
+) -> None:
+    users.stop()
+    kiln.kubectl("delete", "ctm", NAME)
+    # The pods take ten seconds to end: time enough for a controller to begin anew.
+    site.until(lambda: not site.pods(MILL, f"seldon-deployment-id={NAME}"), "the last pod has ended")
+    assert kiln.predictors() == {}
+    assert kiln.deployments() == []
+    site.until(lambda: not site.api.list(ROLLOUT, MILL)[0], "its rollouts are gone")
 
 
 def process(site: Site, name: str) -> list[Body]:
