@@ -58,6 +58,7 @@ spec:
     steps:
     - {{setWeight: 10, minRequests: 50}}
 """
+FEW = "few"  # another model, which lacks rows
 TO_REGISTER = ["detect-drift", "evaluate", "ingest", "register", "select-window", "train", "validate"]
 
 
@@ -167,7 +168,7 @@ def runs(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]
         yield found
     finally:
         found.kill_driver()
-        site.kubectl("delete", "ctm", NAME, "-n", MODELS, "--ignore-not-found", "--wait=false", check=False)
+        site.kubectl("delete", "ctm", NAME, FEW, "-n", MODELS, "--ignore-not-found", "--wait=false", check=False)
 
 
 def test_an_upload_becomes_the_champion_by_one_run_though_the_controller_is_killed(runs: Runs) -> None:
@@ -221,3 +222,27 @@ def test_the_next_upload_becomes_a_challenger_with_a_rollout_though_who_executes
     rollout = site.api.get(ROLLOUT, MODELS, f"{NAME}-v2")
     owner = site.model()["metadata"]["uid"]
     assert [each["uid"] for each in rollout["metadata"]["ownerReferences"]] == [owner]
+
+
+def test_a_run_whose_step_fails_has_failed_and_is_not_tried_again(runs: Runs) -> None:
+    site, before = runs.site, list(runs.workflows())
+    runs.upload("few.csv", 0, 800, FEW)
+    spec = SPEC.replace(f"name: {NAME}", f"name: {FEW}").replace(f"s3://{NAME}/landing/", f"s3://{NAME}/{FEW}/")
+    site.kubectl("apply", "-f", "-", stdin=spec)
+    (run,) = site.until(lambda: runs.workflows().keys() - set(before), "a run of another model is started")
+    site.until(lambda: runs.listed().get(run) == "FAILED", "the run has failed")
+    state = runs.state_of(FEW)
+    site.until(lambda: state.decisions.outcome(1), "that is written down")
+    site.until(lambda: state.data.log(run), "its log is kept")
+
+    assert list(runs.workflows()) == [*before, run]
+    done = dict.fromkeys(("ingest", "validate", "detect-drift"), "Succeeded")
+    assert runs.phases(run) == {**done, "select-window": "Failed"}
+    outcome = state.decisions.outcome(1)
+    assert outcome is not None
+    assert outcome.state == "failed"
+    assert "training needs 1000" in outcome.reason
+    # What the pods printed, read by the controller under its own account.
+    assert any(line.startswith("select-window: ") for line in outcome.log)
+    assert "ingest: decision 1: 800 rows" in (state.data.log(run) or "")
+    assert state.registry.manifest() is None
