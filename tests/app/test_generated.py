@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,8 +35,10 @@ def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_all_that_is_generated_is_in_step_with_the_code() -> None:
-    stale = [path for path, text in generated.render().items() if (generated.ROOT / path).read_text("utf-8") != text]
-    assert stale == []
+    # In a process of its own: click keeps the help option of a command's first use, whoever used it here before.
+    command = [sys.executable, "-m", "trimtab.app.generated", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["bikeshare", "flights"])
