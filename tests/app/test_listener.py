@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -234,3 +235,31 @@ def test_no_more_bodies_are_taken_at_once_than_memory_has_room_for() -> None:
         go_on.set()
         listener.stop()
     assert len(desk.noted) == 4
+
+
+def test_who_shows_no_token_and_sends_slowly_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimtab.app.endpoints.MOST_STRANGERS", 2)
+    monkeypatch.setattr("trimtab.app.endpoints.BODY_SECONDS", 1.0)
+
+    class Never:
+        def judge(self, body: bytes) -> bytes:
+            raise AssertionError("it did not arrive")
+
+    listener = Listener(OneModel(Notebook()), TOKEN, sns=Never(), most_at_once=1)  # type: ignore[arg-type]
+    port = listener.start()
+    head = (
+        b"POST /v1/events HTTP/1.1\r\nHost: here\r\nx-amz-sns-message-type: Notification\r\nContent-Length: 9\r\n\r\n{"
+    )
+    strangers = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(6)]
+    try:
+        for stranger in strangers:
+            stranger.sendall(head)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
+            known = client.post("/v1/events", content=RECORDS, headers={"Authorization": f"Bearer {TOKEN}"})
+        said = sorted(stranger.recv(1000).split(b" ", 2)[1] for stranger in strangers)
+    finally:
+        for stranger in strangers:
+            stranger.close()
+        listener.stop()
+    assert known.status_code == 202
+    assert said == [b"408", b"408", *[b"503"] * 4]

@@ -7,6 +7,7 @@ of a basic login, since some senders have nothing else. What is answered with su
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -28,6 +29,8 @@ from trimtab.core.errors import Invalid, NotFound, TrimtabError, Unavailable
 
 LARGEST_BODY = 1 << 20  # bytes: a thousand records of AWS are 0.7 MB
 MOST_AT_ONCE = 64  # requests with a body: what is being read stays below 64 MiB, whoever calls
+MOST_STRANGERS = 8  # of senders who show no token, whose message's signature is judged once it is here
+BODY_SECONDS = 20.0  # for a body to arrive: who sends slowly keeps nobody else out
 EVENTS = "/v1/events"
 OPEN = ("/healthz", "/readyz")
 HINT_401 = "see .trimtab/env, or the Secret with TRIMTAB_TOKEN in a cluster"
@@ -110,7 +113,7 @@ def make_app(front: Front, token: str, sns: Sns | None = None, most_at_once: int
         sns: Judges messages that come without the token and are signed instead.
         most_at_once: Requests with a body.
     """
-    guard = threading.Semaphore(most_at_once)
+    guards = {True: threading.Semaphore(most_at_once), False: threading.Semaphore(MOST_STRANGERS)}
     app = FastAPI(title="trimtab", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(TrimtabError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
@@ -123,8 +126,9 @@ def make_app(front: Front, token: str, sns: Sns | None = None, most_at_once: int
             return _answer(401, "needed `Authorization: Bearer TOKEN` with this platform's token", HINT_401)
         if request.method != "POST":
             return await go_on(request)
+        guard = guards[request.state.known]  # who shows the token is never kept out by who does not
         if not guard.acquire(blocking=False):
-            return _answer(503, f"{most_at_once} requests are being taken already", "send it again a little later")
+            return _answer(503, "as many requests as there is room for are being taken", "send it again a little later")
         try:
             return await go_on(request)
         finally:
@@ -217,12 +221,21 @@ def _password(given: str) -> str:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body, or None as soon as it is too large, whatever its Content-Length says."""
+    """
+    The body, or None as soon as it is too large, whatever its Content-Length says.
+
+    Raises:
+        HTTPException: 408 if it does not arrive in time.
+    """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            return None
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LARGEST_BODY:
+                    return None
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
     return bytes(body)
 
 
