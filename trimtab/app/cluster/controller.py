@@ -37,6 +37,7 @@ class Cluster:
         self.workers = Workers(self._look)
         self._rollouts = rollouts
         self._free: dict[Key, Object] = {}  # rollouts without a model
+        self._ended: dict[str, Object] = {}  # those that were deleted and still hold something, by uid
         self.models = Models(
             api,
             settings,
@@ -72,8 +73,24 @@ class Cluster:
         elif model and meta.get("ownerReferences"):  # a person's own says why it is none
             self.workers.add(Work("serving", (key[0], model)))
         else:
-            self._free[key] = resource
-            self.workers.add(Work("ended" if deleted else "rollout", key))
+            self._seen_free(key, resource, deleted)
+
+    def _seen_free(self, key: Key, resource: Object, deleted: bool) -> None:
+        before, uid = self._free.get(key), resource["metadata"]["uid"]
+        if deleted:
+            if before is None or before["metadata"]["uid"] == uid:
+                self._free.pop(key, None)
+            self._add_ended(resource)
+            return
+        if before is not None and before["metadata"]["uid"] != uid:  # its deletion was missed
+            self._add_ended(before)
+        self._free[key] = resource
+        self.workers.add(Work("rollout", key))
+
+    def _add_ended(self, rollout: Object) -> None:
+        uid = rollout["metadata"]["uid"]
+        self._ended[uid] = rollout
+        self.workers.add(Work("ended", key_of(rollout), uid))
 
     def _look(self, work: Work) -> float | None:
         match work.kind:
@@ -85,21 +102,19 @@ class Cluster:
                 rollout = self._free.get(work.key)
                 return self._rollouts.lead_free(rollout) if rollout is not None else None
             case "ended":
-                return self._end(work.key)
+                return self._end(work.uid)
             case "orphans":
                 for rollout in self._rollouts.orphans():
-                    self._free[key_of(rollout)] = rollout
-                    self.workers.add(Work("ended", key_of(rollout)))
+                    self._add_ended(rollout)
                 return ORPHANS_SECONDS
 
-    def _end(self, key: Key) -> float | None:
+    def _end(self, uid: str) -> float | None:
         """A rollout without a model was deleted: what it holds is given back, in as many looks as that takes."""
-        rollout = self._free.get(key)
+        rollout = self._ended.get(uid)
         pause = self._rollouts.gone_free(rollout) if rollout is not None else 0.0
         if pause > 0:
             return pause
-        if self._free.get(key) is rollout:
-            self._free.pop(key, None)
+        self._ended.pop(uid, None)
         return None
 
 

@@ -23,10 +23,14 @@ class Work(NamedTuple):
 
     A model; what serves it, with its rollouts; a rollout without a model, or one that was deleted; and whether such
     ones were deleted while nobody looked.
+
+    Attributes:
+        uid: Of the object that was deleted: another may stand by its name already.
     """
 
     kind: Literal["model", "serving", "rollout", "ended", "orphans"]
     key: Key
+    uid: str = ""
 
 
 class Workers:
