@@ -44,7 +44,7 @@ def run_body(
     return {
         "run_id": request.run_id,
         "display_name": f"{request.model} {request.reason} {request.run_key[:8]}"[:NAME_CHARACTERS],
-        "experiment_id": _experiment(kfp, place, model if place == namespace else f"{namespace}.{model}"),
+        "experiment_id": experiment(kfp, namespace, model),
         **_pipeline(kfp, place, resources),
         "runtime_config": {"parameters": parameters},
         **({"service_account": kfp.service_account} if kfp.service_account else {}),
@@ -59,8 +59,10 @@ def _pipeline(kfp: Kfp, place: str, resources: Mapping[str, Any]) -> Json:
     return {"pipeline_version_reference": kfp.service.pipeline_version(kfp.version, place)}
 
 
-def _experiment(kfp: Kfp, place: str, name: str) -> str:
-    """The model's own: its runs stand together in KFP's pages."""
+def experiment(kfp: Kfp, namespace: str, model: str) -> str:
+    """The id of the model's own, made if need be: its runs stand together in KFP's pages."""
+    place = kfp.place(namespace)
+    name = model if place == namespace else f"{namespace}.{model}"
     known = kfp.experiments.get((place, name))
     if known is None:
         service = kfp.service

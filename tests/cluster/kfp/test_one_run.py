@@ -15,6 +15,7 @@ import pytest
 
 from trimtab.adapters.kfp_api import PATIENCE, KfpLauncher
 from trimtab.adapters.kfp_posting import Postings
+from trimtab.adapters.kfp_request import experiment
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.state import State
 from trimtab.app.execution import Executor, run_id_of
@@ -131,7 +132,7 @@ def rig(start_stub, make_kfp, monkeypatch) -> Rig:
         kfp = make_kfp(stub, buckets, settle_seconds=0.1)
         kfp.postings = Postings(buckets, clock.now, PATIENCE)
         launcher = KfpLauncher(kfp, "shop", "bikes")
-        launcher._experiment(kfp.place("shop"))  # once, so that all that is disturbed is the run
+        experiment(kfp, "shop", "bikes")  # once, so that all that is disturbed is the run
         assert kfp.pipeline
         kfp.service._timeout = (3.0, ANSWER)
         launchers.append(launcher)

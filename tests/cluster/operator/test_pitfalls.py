@@ -128,9 +128,14 @@ def test_no_replicas_at_all_freeze_everything(iris):
     iris.create(predictor("main", 100), predictor("canary", 0))
     iris.until_settled()
     iris.change(predictor("main", 100), predictor("canary", 0, replicas=0))
-    iris.until(lambda: iris.status["state"] == "Creating", "creating")
-    iris.change(predictor("main", 90), predictor("canary", 10, replicas=0))
     iris.until(lambda: iris.status["deploymentStatus"]["iris-canary-0-classifier"] == {}, "zeros are left out")
+    assert iris.status["state"] == "Creating"
+    iris.change(with_image(predictor("main", 90), "iris:2"), predictor("canary", 10, replicas=0))
+
+    def image() -> str:
+        return str(iris.deployment("main")["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    iris.until(lambda: image() == "iris:2", "the operator has seen the new weights")
     assert iris.routes() == {"main": 100, "canary": 0}
 
 
