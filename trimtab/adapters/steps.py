@@ -108,20 +108,12 @@ class Step:
         finds below the run's pipeline root, and fails a step whose artifact stands anywhere else.
         """
         told = {"address": self.state.uri(key), **{name: value for name, value in about.items() if value is not None}}
-        self._write(artifact, json.dumps(told, indent=1))
-        artifact.metadata.update(told)
+        _write(artifact, told, json.dumps(told, indent=1))
 
     def hand_on_page(self, artifact: Any, card: str, about: Mapping[str, Any] | None = None) -> None:
         """The same of a page, which stands in the artifact itself: KFP shows it."""
-        key = self.state.layout.card(card)
-        self.hand_on(artifact, key, {"digest": card, **(about or {})})
-        self._write(artifact, self.state.data.card(card))
-
-    @staticmethod
-    def _write(artifact: Any, text: str) -> None:
-        path = Path(artifact.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        told = {"address": self.state.uri(self.state.layout.card(card)), "digest": card, **(about or {})}
+        _write(artifact, told, self.state.data.card(card))
 
     def end_run(self, **outcome: Any) -> Outcome:
         """Conclude the decision; the first outcome counts. Takes Outcome's fields but those every step knows."""
@@ -199,3 +191,10 @@ def _limit_threads(threads: int) -> None:
     """Before NumPy and scikit-learn are imported, which read these once."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads)
+
+
+def _write(artifact: Any, told: Mapping[str, Any], text: str) -> None:
+    path = Path(artifact.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    artifact.metadata.update(told)
