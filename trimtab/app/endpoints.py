@@ -28,8 +28,8 @@ from trimtab.app.notifications.sns import SNS_HEADER, Refused, Sns
 from trimtab.core.errors import Invalid, NotFound, TrimtabError, Unavailable
 
 LARGEST_BODY = 1 << 20  # bytes: a thousand records of AWS are 0.7 MB
-MOST_AT_ONCE = 64  # requests with a body: what is being read stays below 64 MiB, whoever calls
-MOST_STRANGERS = 8  # of senders who show no token, whose message's signature is judged once it is here
+MOST_AT_ONCE = 64  # requests with a body: what is being read stays below 72 MiB, whoever calls
+MOST_STRANGERS = 8  # the same of senders without the token, whose signature is judged once the body is here
 BODY_SECONDS = 20.0  # for a body to arrive: who sends slowly keeps nobody else out
 EVENTS = "/v1/events"
 OPEN = ("/healthz", "/readyz")
@@ -113,7 +113,8 @@ def make_app(front: Front, token: str, sns: Sns | None = None, most_at_once: int
         sns: Judges messages that come without the token and are signed instead.
         most_at_once: Requests with a body.
     """
-    guards = {True: threading.Semaphore(most_at_once), False: threading.Semaphore(MOST_STRANGERS)}
+    rooms = {True: most_at_once, False: MOST_STRANGERS}  # who shows the token is never kept out by who does not
+    guards = {known: threading.Semaphore(room) for known, room in rooms.items()}
     app = FastAPI(title="trimtab", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(TrimtabError, _tell_error)
     app.add_exception_handler(HTTPException, _tell_http_error)
@@ -126,9 +127,10 @@ def make_app(front: Front, token: str, sns: Sns | None = None, most_at_once: int
             return _answer(401, "needed `Authorization: Bearer TOKEN` with this platform's token", HINT_401)
         if request.method != "POST":
             return await go_on(request)
-        guard = guards[request.state.known]  # who shows the token is never kept out by who does not
+        guard = guards[request.state.known]
         if not guard.acquire(blocking=False):
-            return _answer(503, "as many requests as there is room for are being taken", "send it again a little later")
+            taken = f"{rooms[request.state.known]} requests are being taken already"
+            return _answer(503, taken, "send it again a little later")
         try:
             return await go_on(request)
         finally:
