@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bikes
 import pytest
 
 from trimtab.adapters.memory import MemoryBuckets
@@ -20,21 +21,6 @@ from trimtab.core.spec.model import ContinuousModel
 
 SECRET = "t0ken-that-nobody-may-read"  # in the address of every inbox
 NOW = datetime(2012, 6, 1, tzinfo=UTC)
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: bikes}
-spec:
-  data:
-    source: s3://landing/in/
-    format: csv
-    timestamp: ts
-    target: count
-    schema: {heat: {type: float}, count: {type: float}}
-  training: {estimator: "sklearn.linear_model:LinearRegression"}
-  evaluation: {primary: mean_absolute_error}
-  alerts: ALERTS
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +50,7 @@ def begin() -> Iterator[Callable[..., Alerting]]:
 
 
 def spec(alerts: str = "[{urlFrom: {env: BIKES_ALERTS}}]") -> ContinuousModel:
-    return load(SPEC.replace("ALERTS", alerts))
+    return load(f"{bikes.spec()}  alerts: {alerts}\n")
 
 
 def tell(of: State, id: str, kind: str, summary: str, **evidence: Any) -> None:
@@ -155,9 +141,8 @@ def test_only_the_events_that_were_asked_for_are_told(
 def test_with_a_drift_trigger_its_alarms_are_the_event_and_single_reports_are_not(
     state: State, inbox: Any, begin: Callable[..., Alerting], wait_for: Callable[..., Any]
 ) -> None:
-    with_trigger = SPEC.replace(
-        "  alerts: ALERTS", "  triggers: {drift: {}}\n  alerts: [{urlFrom: {env: BIKES_ALERTS}}]"
-    )
+    with_trigger = bikes.spec().replace("  triggers:\n", "  triggers:\n    drift: {}\n")
+    with_trigger += "  alerts: [{urlFrom: {env: BIKES_ALERTS}}]\n"
     begin(state, load(with_trigger))
     tell(state, "ledger/a/ingested", "ingested", "a.csv: drift says retrain", verdict="retrain")
     tell(state, "alert/drift/a", "alert", "uploads: a batch further from the reference than its own 13 are")

@@ -11,6 +11,7 @@ from site_under_test import MILL, SYSTEM, Site
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PowerTransformer
+from versions import register
 
 from trimtab.adapters import columns as tables
 from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, POD, ROLLOUT, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
@@ -18,7 +19,7 @@ from trimtab.adapters.models import store_artifact
 from trimtab.adapters.proposals import propose
 from trimtab.adapters.s3 import S3Buckets
 from trimtab.adapters.state import State
-from trimtab.core.records import Manifest, ModelVersion
+from trimtab.core.records import ModelVersion
 from trimtab.core.spec import load
 from trimtab.serving import assembly
 
@@ -86,18 +87,12 @@ class Kiln:
         heat = np.linspace(0.1, 10, 400)
         assembly.fit(pipeline, {"heat": heat}, heat > cracks_from, 1)
         artifact, now = store_artifact(self.state, pipeline), datetime.now(UTC)
-        registry, spec = self.state.registry, self.state.data.put_spec(self.text)
-        version = registry.add_version(lambda number: _version(number, artifact, spec, now))
-
-        def moved(before: Manifest | None) -> Manifest:
-            first = Manifest(number=0, previous=None, champion=None, challenger=None, cause="", recorded_at=now)
-            changed: Body = {alias: version.number, "cause": f"run {version.number}", "recorded_at": now}
-            return (before or first).model_copy(update=changed)
-
-        manifest = registry.publish(moved)
+        spec, learned = self.state.data.put_spec(self.text), now - timedelta(days=20)
+        made = {"artifact": artifact, "evaluated_artifact": artifact, "spec": spec, "rows": heat.size}
+        seen = {"trained_from": learned - timedelta(days=10), "trained_until": learned}
+        version: ModelVersion = register(self.state, alias, now, **made, **seen)
         if alias == "challenger":
-            assert manifest.champion is not None
-            propose(self.state, self.model, version, manifest.champion, f"v{version.number} is challenger")
+            propose(self.state, self.model, version, self.champion(), f"v{version.number} is challenger")
         return version.number
 
     # What people do
@@ -167,28 +162,3 @@ class Kiln:
 
     def labels_address(self) -> str:
         return f"http://{self.site.address(SYSTEM, 'trimtab-listener')}/v1/namespaces/{MILL}/models/{NAME}/labels"
-
-
-def _version(number: int, artifact: str, spec: str, now: datetime) -> ModelVersion:
-    learned = now - timedelta(days=20)
-    return ModelVersion(
-        number=number,
-        run_key=f"run-{number}",
-        artifact=artifact,
-        evaluated_artifact=artifact,
-        dataset="",
-        training_digest="",
-        spec=spec,
-        trained_from=learned - timedelta(days=10),
-        trained_until=learned,
-        rows=400,
-        estimator="sklearn.linear_model:LogisticRegression",
-        seed=0,
-        metrics={},
-        evaluation={},
-        reference="",
-        lineage={},
-        training_seconds=1.0,
-        fits=1,
-        recorded_at=now,
-    )

@@ -42,17 +42,17 @@ def version_of(number: int, now: datetime, **changed: Any) -> ModelVersion:
     return ModelVersion(**(values | changed))
 
 
-def register(state: State, alias: str, now: datetime) -> ModelVersion:
-    """Another version, made by a run of its own, under an alias."""
-    made = state.registry.add_version(lambda number: version_of(number, now))
+def register(state: State, alias: str, now: datetime, **changed: Any) -> ModelVersion:
+    """Another version, made by a run of its own, under an alias; with these fields instead of `version_of`'s."""
+    made = state.registry.add_version(lambda number: version_of(number, now, **changed))
 
     def moved(before: Manifest | None) -> Manifest:
         first = Manifest(number=0, champion=None, challenger=None, previous=None, cause="", recorded_at=now)
         found = before or first
-        changed: dict[str, Any] = {alias: made.number, "cause": f"run {made.number}", "recorded_at": now}
+        update: dict[str, Any] = {alias: made.number, "cause": f"run {made.number}", "recorded_at": now}
         if alias == "champion":
-            changed["previous"] = found.champion
-        return found.model_copy(update=changed)
+            update["previous"] = found.champion
+        return found.model_copy(update=update)
 
     state.registry.publish(moved)
     return made

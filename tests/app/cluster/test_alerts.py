@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import bikes
 import pytest
 
 from trimtab.adapters.environment import ClusterSettings
@@ -17,26 +18,11 @@ from trimtab.core.spec.model import ContinuousModel
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 BIKES, CARS = ("shop", "bikes"), ("shop", "cars")
-SPEC = """
-apiVersion: trimtab.dev/v1alpha1
-kind: ContinuousModel
-metadata: {name: NAME}
-spec:
-  data:
-    source: s3://landing/in/
-    format: csv
-    timestamp: ts
-    target: count
-    schema: {heat: {type: float}, count: {type: float}}
-  training: {estimator: "sklearn.linear_model:LinearRegression"}
-  evaluation: {primary: mean_absolute_error}
-  alerts: ALERTS
-"""
 ALL = "[{urlFrom: {env: BIKES_ALERTS}}]"
 
 
 def model(alerts: str = ALL, name: str = "bikes") -> ContinuousModel:
-    return load(SPEC.replace("ALERTS", alerts).replace("NAME", name))
+    return load(f"{bikes.spec(name)}  alerts: {alerts}\n")
 
 
 class Namespace:
@@ -131,7 +117,7 @@ def test_a_receiver_that_refuses_is_tried_again_and_what_is_given_up_is_a_proble
     wait_for(lambda: alerts.problems(BIKES) == ())
 
 
-def test_a_variable_that_the_controller_does_not_have_is_said_by_its_name(
+def test_a_variable_that_the_controller_does_not_have_is_said_by_its_name_until_the_model_is_deleted(
     shop: Namespace, lead: Callable[[], Alerts], wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("BIKES_ALERTS", raising=False)
@@ -139,6 +125,8 @@ def test_a_variable_that_the_controller_does_not_have_is_said_by_its_name(
     alerts.news(BIKES, model())
     wait_for(lambda: alerts.problems(BIKES))
     assert "found no BIKES_ALERTS in the environment" in alerts.problems(BIKES)[0]
+    alerts.forget(BIKES)
+    assert alerts.problems(BIKES) == ()
 
 
 def test_an_alert_that_is_taken_out_of_the_spec_is_told_no_more(
@@ -155,14 +143,3 @@ def test_an_alert_that_is_taken_out_of_the_spec_is_told_no_more(
     alerts.news(CARS, model(name="cars"))
     wait_for(lambda: inbox.messages)
     assert said(inbox) == [last]
-
-
-def test_a_model_that_is_deleted_has_no_problems_any_more(
-    shop: Namespace, lead: Callable[[], Alerts], wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("BIKES_ALERTS", raising=False)
-    alerts = lead()
-    alerts.news(BIKES, model())
-    wait_for(lambda: alerts.problems(BIKES))
-    alerts.forget(BIKES)
-    assert alerts.problems(BIKES) == ()
