@@ -90,7 +90,7 @@ class Cluster:
 
     def asked(self, service_account: str) -> set[Asked]:
         """What service accounts of that name asked for so far."""
-        return asked(self.audit(), service_account)
+        return asked(self.audit(), service_account, self.plane.starts if self.plane else ())
 
     def restart_api_server(self) -> None:
         """kill -9, and start again."""

@@ -10,7 +10,9 @@ import ssl
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,19 @@ from programs import programs
 READY_SECONDS = 240.0
 CERTIFICATE = Path("certs", "apiserver.crt")  # the server makes it at its first start
 TOKEN = "for-tests-on-the-loopback"
-# Who asked for what and got which answer: what permissions are proved by.
+# Who asked for what and got which answer: what permissions are proved by. A review asks whether somebody else may do
+# something: that, and the answer, stand in its bodies.
+REVIEWS = "subjectaccessreviews"
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
+    "rules": [
+        {"level": "RequestResponse", "resources": [{"group": "authorization.k8s.io", "resources": [REVIEWS]}]},
+        {"level": "Metadata"},
+    ],
 }
+Span = tuple[float, float]  # from, until; seconds since 1970
 
 
 class ControlPlane:
@@ -38,6 +46,7 @@ class ControlPlane:
     Attributes:
         kubeconfig: Of an administrator.
         audit_log: JSON lines, one an answered request.
+        starts: When API servers were on their way to be ready: they answer before they have read the roles.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,6 +56,7 @@ class ControlPlane:
         self._programs = programs()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.port = 0
+        self.starts: list[Span] = []
 
     def start(self) -> None:
         (self.folder / "certs").mkdir(parents=True)
@@ -75,7 +85,7 @@ class ControlPlane:
 
     def start_api_server(self) -> None:
         """Start it, or start it again at its address, and wait until it is ready."""
-        key = self.folder / "service-accounts.key"
+        key, began = self.folder / "service-accounts.key", time.time()
         self._run(
             "kube-apiserver",
             self._programs.api_server,
@@ -95,6 +105,7 @@ class ControlPlane:
             "--audit-log-mode=blocking",
         )
         self._wait_until_ready()
+        self.starts.append((began, time.time()))
 
     def stop_api_server(self) -> None:
         """kill -9, as a node that is lost."""
@@ -218,16 +229,44 @@ class Asked:
     allowed: bool
 
 
-def asked(requests: list[dict[str, Any]], service_account: str) -> set[Asked]:
-    """What service accounts of that name, of whatever namespace, asked for."""
+def asked(requests: list[dict[str, Any]], service_account: str, starts: Sequence[Span] = ()) -> set[Asked]:
+    """
+    What service accounts of that name, of whatever namespace, asked for, and what others asked whether they may.
+
+    Args:
+        starts: Spans in which the API server had not read its roles yet: what it denied then says nothing.
+    """
     found = set()
     for each in requests:
-        who = each["user"].get("username", "").split(":")
-        if who[:2] != ["system", "serviceaccount"] or who[-1] != service_account:
+        one = _review(each) if (each.get("objectRef") or {}).get("resource") == REVIEWS else _request(each)
+        if one is None or not _is(one[0], service_account):
             continue
-        at = each.get("objectRef") or {}
-        parts = (at.get("apiGroup", ""), at.get("resource", ""), at.get("subresource", ""))
-        resource = "/".join(part for part in parts if part) or each["requestURI"].split("?")[0]
-        allowed = (each.get("annotations") or {}).get("authorization.k8s.io/decision") != "forbid"
-        found.add(Asked(each["verb"], resource, at.get("namespace", ""), allowed))
+        at = datetime.fromisoformat(each["requestReceivedTimestamp"]).timestamp()
+        if one[1].allowed or not any(begin <= at <= end for begin, end in starts):
+            found.add(one[1])
     return found
+
+
+def _is(user: str, service_account: str) -> bool:
+    who = user.split(":")
+    return who[:2] == ["system", "serviceaccount"] and who[-1] == service_account
+
+
+def _request(each: dict[str, Any]) -> tuple[str, Asked]:
+    """Who asked for something himself."""
+    at = each.get("objectRef") or {}
+    parts = (at.get("apiGroup", ""), at.get("resource", ""), at.get("subresource", ""))
+    resource = "/".join(part for part in parts if part) or each["requestURI"].split("?")[0]
+    allowed = (each.get("annotations") or {}).get("authorization.k8s.io/decision") != "forbid"
+    return each["user"].get("username", ""), Asked(each["verb"], resource, at.get("namespace", ""), allowed)
+
+
+def _review(each: dict[str, Any]) -> tuple[str, Asked] | None:
+    """Who was asked about; None where the question was refused, or is not about a resource."""
+    spec = (each.get("requestObject") or {}).get("spec")
+    status = (each.get("responseObject") or {}).get("status")
+    about = (spec or {}).get("resourceAttributes")
+    if not spec or not about or not status:
+        return None
+    resource = "/".join(about[name] for name in ("group", "resource", "subresource") if about.get(name))
+    return str(spec.get("user", "")), Asked(about["verb"], resource, about.get("namespace", ""), status["allowed"])

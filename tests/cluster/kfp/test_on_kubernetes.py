@@ -24,8 +24,6 @@ from trimtab.core.ports import RunPhase, RunRequest, RunStatus
 PIPELINE = "trimtab.pipelines.continuous_training:continuous_training"
 VERSION = Kind("pipelines.kubeflow.org", "v2beta1", "PipelineVersion", "pipelineversions")
 ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
-ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
-BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 GROUP = "admissionregistration.k8s.io"
 WEBHOOKS = {
     "validate": Kind(GROUP, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
@@ -256,37 +254,30 @@ def test_the_agent_reports_what_the_workflow_came_to(cluster, accounts, namespac
 # Tokens
 
 
-def test_a_service_accounts_token_with_the_audience_and_a_role_starts_runs_in_its_models_namespace(
+def test_the_manifests_account_starts_and_ends_runs_in_its_models_namespace_by_a_token_with_the_audience(
     cluster, accounts, namespace, start, make_kfp, tmp_path
 ):
     api = cluster.api
-    for name in ("controller", "nobody"):
-        meta = {"name": name, "namespace": namespace}
-        api.create(ACCOUNT, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
-    meta = {"name": "kfp", "namespace": namespace}
-    rules = [
-        {"apiGroups": [LABEL], "resources": ["runs"], "verbs": ["create", "get", "terminate"]},
-        {"apiGroups": [LABEL], "resources": ["experiments"], "verbs": ["create", "list"]},
-    ]
-    api.create(ROLE, {"apiVersion": f"{ROLE.group}/v1", "kind": "Role", "metadata": meta, "rules": rules})
-    subject = {"kind": "ServiceAccount", "name": "controller", "namespace": namespace}
-    reference = {"apiGroup": ROLE.group, "kind": "Role", "name": "kfp"}
-    binding = {"kind": "RoleBinding", "metadata": meta, "subjects": [subject], "roleRef": reference}
-    api.create(BINDING, {"apiVersion": f"{ROLE.group}/v1", **binding})
+    meta = {"name": "nobody", "namespace": namespace}
+    api.create(ACCOUNT, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
     stub = start("--multi-user", namespace="elsewhere")
     token, request = tmp_path / "token", request_for()
     kfp = make_kfp(stub, token_file=token)
     kfp.api = accounts.api("controller")
     launcher = KfpLauncher(kfp, namespace, "bikes")
-    token.write_text(token_of(cluster, namespace, "controller", "https://kubernetes.default.svc.cluster.local"))
+    mine = (accounts.system, "trimtab-controller")
+    token.write_text(token_of(cluster, *mine, "https://kubernetes.default.svc.cluster.local"))
     with pytest.raises(Invalid, match="User identity is empty"):
         launcher.launch(request)
     token.write_text(token_of(cluster, namespace, "nobody", LABEL))
     with pytest.raises(Invalid, match="is not authorized"):
         launcher.launch(request)
-    token.write_text(token_of(cluster, namespace, "controller", LABEL))
+    token.write_text(token_of(cluster, *mine, LABEL))
     assert launcher.launch(request).phase is RunPhase.PENDING
     assert len(api.list(WORKFLOW, namespace)[0]) == 1
+    assert launcher.look_up(request.run_id).phase is RunPhase.PENDING
+    launcher.stop(request.run_id)
+    assert launcher.look_up(request.run_id).phase is not RunPhase.PENDING
 
 
 def token_of(cluster, namespace: str, account: str, audience: str) -> str:

@@ -28,9 +28,10 @@ def of_kind(rendered: Rendered, *kinds: str) -> Iterator[tuple[str, dict[str, An
 
 def test_every_object_stands_in_a_namespace_or_belongs_to_the_cluster(rendered: Rendered) -> None:
     clusters = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+    clusters |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for folder in ("base", "overlays/kind", "overlays/production", "one-namespace"):
         for each in rendered[folder]:
-            assert each["kind"] in clusters or each["metadata"].get("namespace"), each["metadata"]["name"]
+            assert (each["kind"] in clusters) != ("namespace" in each["metadata"]), each["metadata"]["name"]
 
 
 def test_no_secret_is_written_down(rendered: Rendered) -> None:

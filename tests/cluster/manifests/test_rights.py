@@ -6,11 +6,13 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accounts import PROCESSES, granted, problems
+from control_plane import Asked, asked
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kfp_workflows import RUN_LABEL, STEP_ANNOTATION, WORKFLOW, Workflows
@@ -86,7 +88,7 @@ def test_a_run_is_ended_and_its_log_read(cluster: Any, accounts: Any, namespace:
 @pytest.fixture
 def told(tmp_path: Path) -> dict[str, list[list[Any]]]:
     """What workers leave where each right was used."""
-    return {process: [[verb, resource, True] for verb, resource in granted(process)] for process in PROCESSES}
+    return {process: [[verb, resource, "", True] for verb, resource in granted(process)] for process in PROCESSES}
 
 
 def proved(folder: Path, told: dict[str, list[list[Any]]]) -> list[str]:
@@ -99,15 +101,67 @@ def test_rights_are_proved_by_what_all_workers_did_together(tmp_path: Path, told
     assert proved(tmp_path, told) == []
 
 
-def test_a_right_that_nobody_used_is_told(tmp_path: Path, told: dict[str, list[list[Any]]]) -> None:
-    told["controller"].remove(["patch", "argoproj.io/workflows", True])
-    assert proved(tmp_path, told) == ["controller: may patch argoproj.io/workflows, and never did"]
+@pytest.mark.parametrize(
+    ("process", "verb", "resource"),
+    [("controller", "patch", "argoproj.io/workflows"), ("controller", "terminate", "pipelines.kubeflow.org/runs")],
+)
+def test_a_right_that_nobody_used_is_told(
+    tmp_path: Path, told: dict[str, list[list[Any]]], process: str, verb: str, resource: str
+) -> None:
+    told[process].remove([verb, resource, "", True])
+    assert proved(tmp_path, told) == [f"{process}: may {verb} {resource}, and never did"]
 
 
 def test_what_was_denied_is_told(tmp_path: Path, told: dict[str, list[list[Any]]]) -> None:
-    told["monitor"].append(["get", "secrets", False])
+    told["monitor"].append(["get", "secrets", "", False])
     assert proved(tmp_path, told) == ["monitor: was denied get secrets"]
+
+
+def test_what_was_denied_is_told_though_it_is_granted_somewhere(
+    tmp_path: Path, told: dict[str, list[list[Any]]]
+) -> None:
+    told["controller"].append(["get", "coordination.k8s.io/leases", "shop", False])
+    assert proved(tmp_path, told) == ["controller: was denied get coordination.k8s.io/leases in shop"]
 
 
 def test_nothing_to_compare_with_is_no_proof(tmp_path: Path) -> None:
     assert list(problems(tmp_path)) != []
+
+
+# What the audit log says
+
+
+def logged(verb: str = "get", allowed: bool = False, at: str = "2026-05-02T00:54:06.655000Z") -> dict[str, Any]:
+    return {
+        "verb": verb,
+        "user": {"username": "system:serviceaccount:trimtab-x:trimtab-monitor"},
+        "objectRef": {"apiGroup": "batch", "resource": "jobs", "namespace": "shop"},
+        "requestReceivedTimestamp": at,
+        "annotations": {"authorization.k8s.io/decision": "allow" if allowed else "forbid"},
+    }
+
+
+def test_a_denial_counts_unless_the_api_server_had_not_read_its_roles() -> None:
+    start = datetime(2026, 5, 2, 0, 54, 6, tzinfo=UTC).timestamp()
+    denied = {Asked("get", "batch/jobs", "shop", False)}
+    assert asked([logged()], "trimtab-monitor") == denied
+    assert asked([logged()], "trimtab-monitor", [(start, start + 1)]) == set()
+    assert asked([logged()], "trimtab-monitor", [(start - 5, start), (start + 1, start + 5)]) == denied
+    assert asked([logged(allowed=True)], "trimtab-monitor", [(start, start + 1)]) != set()
+    assert asked([logged()], "trimtab-listener") == set()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_kfp_asks_about_an_account_counts_as_asked_by_it(allowed: bool) -> None:
+    about = {"group": "pipelines.kubeflow.org", "resource": "runs", "verb": "create", "namespace": "shop"}
+    review = {
+        "verb": "create",
+        "user": {"username": "kfp"},
+        "objectRef": {"apiGroup": "authorization.k8s.io", "resource": "subjectaccessreviews"},
+        "requestReceivedTimestamp": "2026-05-02T00:54:06.655000Z",
+        "requestObject": {"spec": {"user": "system:serviceaccount:a:trimtab-controller", "resourceAttributes": about}},
+        "responseObject": {"status": {"allowed": allowed}},
+    }
+    found = {Asked("create", "pipelines.kubeflow.org/runs", "shop", allowed)}
+    assert asked([review], "trimtab-controller") == found
+    assert asked([review], "kfp") == set()

@@ -21,6 +21,7 @@ PAGE = 500  # objects of one listing's answer
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
+AWAY = "it is asked again by itself; `kubectl get --raw /readyz?verbose` says how it is"
 
 
 class Gone(TrimtabError):
@@ -211,7 +212,7 @@ class Api:
         except ApiException as error:
             raise _told(method, path, error.status or 0, error.body) from error
         except (HTTPError, OSError) as error:
-            raise Unavailable(f"the Kubernetes API server does not answer {method} {path}: {error}") from error
+            raise Unavailable(f"the Kubernetes API server does not answer {method} {path}: {error}", AWAY) from error
 
 
 def _told(method: str, path: str, code: int, body: Any) -> TrimtabError:
@@ -222,20 +223,20 @@ def _told(method: str, path: str, code: int, body: Any) -> TrimtabError:
         status = {"message": str(body)[:500]}
     message = str(status.get("message") or f"HTTP {code}")
     if code == 404:
-        return NotFound(message)
+        return NotFound(message, "`kubectl get` shows what there is; `kubectl api-resources` whether the kind is known")
     if code == 410:
-        return Gone(message)
+        return Gone(message, "list again, and watch from there")
     # A failed `test` of a JSON patch is 422 like a refusal, and means that another wrote first.
     if code == 409 or (code == 422 and "the server rejected our request due to an error in our request" in message):
-        return Conflict(message)
+        return Conflict(message, "read the object again, and decide again")
     # A field or type that the schema does not know is answered 500 to server-side apply, and stays unknown.
     if "failed to create typed patch object" in message:
-        return Invalid(message)
+        return Invalid(message, "the cluster's definitions are of another version: apply manifests/crds of this one")
     if code == 429 or code >= 500 or code == 0:
-        return Unavailable(f"{method} {path}: {message}")
+        return Unavailable(f"{method} {path}: {message}", AWAY)
     if code in (401, 403):
         return Invalid(message, "docs/kubernetes.md lists the permissions that each process needs")
-    return Invalid(message)
+    return Invalid(message, "change what the message names: in the object, or in the policy or webhook that refuses it")
 
 
 def _lines(response: Any) -> Iterator[bytes]:
