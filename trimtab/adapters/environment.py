@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimtab.core import sources
 from trimtab.core.errors import Invalid
 
 
@@ -89,6 +90,7 @@ class ClusterSettings:
     token: str = ""
     bind: str = "127.0.0.1:8080"
     trusted_types: tuple[str, ...] = ()
+    sources: tuple[sources.Allowed, ...] = ()  # what models may read, by namespace; empty: all but the state
     sns_topics: tuple[str, ...] = ()  # ARNs: their messages are taken without the token
     sqs_queue_url: str = ""  # a queue that is read for events, too
     pod_name: str = ""  # POD_NAME
@@ -100,7 +102,8 @@ def cluster_settings(environ: Mapping[str, str] | None = None) -> ClusterSetting
     The settings of a process in a cluster.
 
     Raises:
-        Invalid: If TRIMTAB_STATE_BUCKET is missing, or TRIMTAB_MAX_CONCURRENT_RUNS is no number above 0.
+        Invalid: If TRIMTAB_STATE_BUCKET is missing, TRIMTAB_MAX_CONCURRENT_RUNS is no number above 0, or
+            TRIMTAB_SOURCES is not of its form.
 
     >>> cluster_settings({"TRIMTAB_STATE_BUCKET": "state", "TRIMTAB_WATCH_NAMESPACES": "shop, web"}).watch_namespaces
     ('shop', 'web')
@@ -133,6 +136,7 @@ def cluster_settings(environ: Mapping[str, str] | None = None) -> ClusterSetting
         token=env.get("TRIMTAB_TOKEN", ""),
         bind=env.get("TRIMTAB_BIND") or ClusterSettings.bind,
         trusted_types=trusted_types(env),
+        sources=sources.parse(env.get(sources.VARIABLE, "")),
         sns_topics=_names(env.get("TRIMTAB_SNS_TOPICS", "")),
         sqs_queue_url=env.get("TRIMTAB_SQS_QUEUE_URL", ""),
         pod_name=env.get("POD_NAME", ""),

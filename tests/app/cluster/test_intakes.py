@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from trimtab.app.cluster.jobs import Jobs
 from trimtab.app.cluster.resources import ARRIVED, model_of
 from trimtab.app.cluster.waking import Waking
 from trimtab.app.listener import Listener
+from trimtab.core.sources import parse
 from trimtab.core.spec.document import read
 
 SETTINGS = ClusterSettings("state", trusted_types=("mine.Scaler",))
@@ -48,7 +50,7 @@ class Replica:
         self.cluster = cluster
         api, buckets = cluster.api, cluster.buckets
         arrived, noted = Waking(api, ARRIVED, "listener"), Waking(api, NOTED, "listener")
-        self.catalog = Catalog(api, (), lambda: buckets)
+        self.catalog = Catalog(api, cluster.settings, lambda: buckets)
         states: dict[Key, State] = {}
 
         def desk(listed: Listed) -> ClusterDesk:
@@ -95,6 +97,7 @@ class Cluster:
 
     def __init__(self, api: Any, cache: Path) -> None:
         self.api, self.cache, self.buckets = api, cache, MemoryBuckets()
+        self.settings = SETTINGS
         self.listing_seconds = 3600.0  # what is found is found by events, unless a test says otherwise
         self.replicas: list[Replica] = []
 
@@ -156,6 +159,19 @@ def test_an_event_reaches_the_models_whose_source_it_stands_in_and_no_others(clu
     assert replica.tell(cluster.put("bikes/a.csv"), cluster.put("cars/a.csv", 1)).json() == {"objects": 2, "new": 3}
     until(lambda: [cluster.outcomes(each) for each in (*keys, both)] == [["ingested"]] * 3)
     assert cluster.outcomes(other) == []
+
+
+def test_nothing_is_taken_in_from_where_a_namespace_may_not_read_whatever_was_accepted_before(cluster: Cluster) -> None:
+    cluster.settings = replace(SETTINGS, sources=parse("shop=landing/*, lab=lab-*/*"))
+    allowed = cluster.accept(cluster.apply("bikes"))
+    refused = cluster.accept(cluster.apply("bikes", namespace="lab"))
+    of_the_state = cluster.accept(cluster.apply("shop", bucket="state"))
+    replica = cluster.replica().start().settle()
+    assert replica.tell(cluster.put("bikes/a.csv"), cluster.put("shop/a.csv", bucket="state")).json()["new"] == 1
+    until(lambda: cluster.outcomes(allowed) == ["ingested"])
+    assert [cluster.outcomes(each) for each in (refused, of_the_state)] == [[], []]
+    assert "models of namespace lab may read lab-*/*" in replica.catalog.why_not(refused)
+    assert "in the bucket of trimtab's own state" in replica.catalog.why_not(of_the_state)
 
 
 def test_what_no_event_told_of_is_found_by_listing(cluster: Cluster) -> None:

@@ -24,6 +24,7 @@ from trimtab.app.cluster.resources import ARRIVED
 from trimtab.core.errors import Unavailable
 from trimtab.core.ports import RunPhase, RunStatus
 from trimtab.core.records import IntakeOutcome, LedgerEntry, Outcome, Partition, entry_id
+from trimtab.core.sources import parse
 from trimtab.core.spec.document import read
 
 SETTINGS = ClusterSettings(
@@ -194,6 +195,78 @@ def test_what_only_a_laptop_does_is_refused_before_anything_runs(cluster: Cluste
     assert cluster.api.list(JOB)[0] == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "s3://landing/in/",
+            "s3://state/shop/",
+            "spec.data.source: found s3://state/shop/, in the bucket of trimtab's",
+        ),
+        ("s3://landing/in/", "s3://payroll/", "models of namespace shop may read landing/in/*, shop-*/*"),
+        ("s3://landing/in/", "s3://landing/", "spec.data.source: found s3://landing/; models of"),
+        (
+            "    target:",
+            "    labels: {source: s3://payroll/}\n    target:",
+            "spec.data.labels.source: found s3://payroll/",
+        ),
+    ],
+)
+def test_what_models_of_a_namespace_may_not_read_is_refused_before_anything_runs(
+    cluster: Cluster, old: str, new: str, said: str
+) -> None:
+    cluster.settings = replace(SETTINGS, sources=parse("shop=landing/in/*, shop=shop-*/*, web=payroll/*"))
+    cluster.start("pod-1")
+    refused, allowed = cluster.apply(**{old: new}), cluster.apply("other")
+    cluster.models.look(refused)
+    status, reason, message = cluster.condition(refused, "Accepted")
+    assert (status, reason) == ("False", "Invalid")
+    assert said in message
+    assert cluster.api.list(JOB, "shop")[0] == []
+    cluster.accepted(allowed)
+    assert cluster.condition(allowed, "Accepted")[0] == "True"
+
+
+def test_a_schema_that_models_of_a_namespace_may_not_read_is_not_fetched(cluster: Cluster) -> None:
+    key, address = cluster.apply(), "s3://state/web/bikes/specs/secret.yaml"
+    held = cluster.api.get(MODEL, *key)
+    data = {name: value for name, value in held["spec"]["data"].items() if name != "schema"} | {"schemaRef": address}
+    cluster.api.put(MODEL, held | {"spec": held["spec"] | {"data": data}})
+    cluster.start("pod-1")
+    fetched: list[str] = []
+    cluster.buckets.fail = lambda operation, name, done: fetched.append(name)
+    cluster.models.look(key)
+    assert f"spec.data.schemaRef: found {address}" in cluster.condition(key, "Accepted")[2]
+    assert not [name for name in fetched if "secret" in name]
+
+
+def test_without_a_setting_any_source_but_the_state_may_be_read(cluster: Cluster) -> None:
+    key = cluster.apply(**{"s3://landing/in/": "s3://payroll/"})
+    cluster.accepted(key)
+    assert cluster.condition(key, "Accepted")[0] == "True"
+
+
+def test_a_source_that_may_not_be_read_any_more_starts_no_run(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    cluster.settings = replace(SETTINGS, sources=parse("shop=elsewhere/*"))
+    cluster.start("pod-2")
+    cluster.arrive(key)
+    cluster.models.look(key)
+    assert cluster.condition(key, "Accepted")[:2] == ("False", "Invalid")
+    assert cluster.launcher.runs == {}
+
+
+def test_an_alert_to_a_variable_that_is_not_for_models_is_refused(cluster: Cluster) -> None:
+    key = cluster.apply(**{"  evaluation:": "  alerts: [{urlFrom: {env: AWS_SECRET_ACCESS_KEY}}]\n  evaluation:"})
+    cluster.models.look(key)
+    status, reason, message = cluster.condition(key, "Accepted")
+    assert (status, reason) == ("False", "Invalid")
+    assert "spec.alerts[0].urlFrom.env: found AWS_SECRET_ACCESS_KEY" in message
+    assert "begins with TRIMTAB_ALERT_" in message
+    assert cluster.api.list(JOB, "shop")[0] == []
+
+
 def test_resources_that_no_run_can_be_given_are_refused_before_one_starts(cluster: Cluster) -> None:
     with_resources = {'LinearRegression"': 'LinearRegression", resources: {limits: {memory: 4GB}}'}
     key = cluster.apply(**with_resources)
@@ -349,13 +422,14 @@ def test_decisions_are_told_as_events_once(cluster: Cluster) -> None:
 
 
 def test_who_the_spec_names_is_told_of_a_run_that_failed(
-    cluster: Cluster, inbox: Any, wait_for: Callable[..., Any]
+    cluster: Cluster, inbox: Any, wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TRIMTAB_ALERT_BIKES", inbox.address)
     cluster.models.alerts.start()
-    key = cluster.apply(**{"  evaluation:": "  alerts: [{urlFrom: {env: BIKES_ALERTS}}]\n  evaluation:"})
+    key = cluster.apply(**{"  evaluation:": "  alerts: [{urlFrom: {env: TRIMTAB_ALERT_BIKES}}]\n  evaluation:"})
     cluster.accepted(key)
     state = cluster.state(key)
-    wait_for(lambda: state.bucket.find(state.layout.current("alerts-BIKES_ALERTS")))
+    wait_for(lambda: state.bucket.find(state.layout.current("alerts-TRIMTAB_ALERT_BIKES")))
     cluster.arrive(key)
     cluster.models.look(key)
     conclude(cluster, key, "failed")

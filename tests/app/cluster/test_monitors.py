@@ -317,7 +317,7 @@ class Running:
 
     def __init__(self, api: Any, site: Site, name: str, image: str = "") -> None:
         self.api, self.site = api, site
-        self.catalog = Catalog(api, (), lambda: site.buckets)
+        self.catalog = Catalog(api, ClusterSettings("state"), lambda: site.buckets)
         jobs = Jobs(api, ClusterSettings("state"))
 
         def open_work(listed: Listed) -> ModelMonitor | OwnImage:

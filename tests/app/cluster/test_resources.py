@@ -10,6 +10,7 @@ import pytest
 from trimtab.adapters.environment import cluster_settings
 from trimtab.app.cluster.resources import accepted, model_of, spec_text
 from trimtab.core.errors import Invalid
+from trimtab.core.sources import parse, refuse_unreadable
 from trimtab.core.spec.document import read
 from trimtab.core.spec.parse import load
 
@@ -60,3 +61,41 @@ def test_only_the_spec_that_stands_now_counts_as_accepted(condition: dict[str, A
 def test_a_limit_that_is_no_number_of_runs_is_refused(runs: str) -> None:
     with pytest.raises(Invalid, match="TRIMTAB_MAX_CONCURRENT_RUNS"):
         cluster_settings({"TRIMTAB_STATE_BUCKET": "state", "TRIMTAB_MAX_CONCURRENT_RUNS": runs})
+
+
+@pytest.mark.parametrize(
+    "wrong", ["landing/*", "shop=landing", "shop=", "=landing/*", "shop=s3://landing/in/*", "shop=/*"]
+)
+def test_sources_of_another_form_are_refused(wrong: str) -> None:
+    with pytest.raises(Invalid, match="TRIMTAB_SOURCES") as refused:
+        cluster_settings({"TRIMTAB_STATE_BUCKET": "state", "TRIMTAB_SOURCES": f"web=web/*, {wrong}"})
+    assert repr(wrong) in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("namespace", "address", "allowed"),
+    [
+        ("shop", ("landing", "in/"), True),
+        ("shop", ("landing", "in/2026/"), True),
+        ("shop", ("landing", ""), False),
+        ("shop", ("landing", "inner/"), False),
+        ("shop", ("landing-2", "in/"), False),
+        ("web", ("landing", "in/"), False),
+        ("web", ("web-eu", ""), True),
+        ("web-2", ("web-eu", ""), False),
+        ("anything", ("public", "samples/a.yaml"), True),
+    ],
+)
+def test_each_namespace_reads_what_is_named_for_it(namespace: str, address: tuple[str, str], allowed: bool) -> None:
+    given = "shop=landing/in/*\nweb=web-*/*, *=public/samples/*"
+    sources = cluster_settings({"TRIMTAB_STATE_BUCKET": "state", "TRIMTAB_SOURCES": given}).sources
+    if allowed:
+        refuse_unreadable("source", *address, namespace, "state", sources)
+    else:
+        with pytest.raises(Invalid, match=f"namespace {namespace} may read"):
+            refuse_unreadable("source", *address, namespace, "state", sources)
+
+
+def test_the_state_is_refused_whatever_is_named() -> None:
+    with pytest.raises(Invalid, match="trimtab's own state"):
+        refuse_unreadable("source", "state", "in/", "shop", "state", parse("*=*/*"))

@@ -93,7 +93,7 @@ class Acceptance:
             model = model_of(resource)
             refuse_later(model)
             refuse_in_cluster(model, self._settings.kfp_pipeline_version)
-            text, model = resolved(resource, lambda: self._buckets)
+            text, model = resolved(resource, lambda: self._buckets, self._settings)
             if model.spec.data.schema_ref is not None:
                 again = SCHEMA_SECONDS
         except Invalid as error:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Gone, Object
 from trimtab.adapters.kubernetes.kinds import MODEL
 from trimtab.adapters.specs import Connect
@@ -57,7 +58,7 @@ class Listed:
 class Catalog:
     """
     Args:
-        namespaces: To look in; none: all.
+        settings: Where to look, and what models may read.
         connect: Opens the store, for schemas that stand there.
         changed: Is called after each change, by the thread that watches.
     """
@@ -65,12 +66,13 @@ class Catalog:
     def __init__(
         self,
         api: Api,
-        namespaces: Iterable[str],
+        settings: ClusterSettings,
         connect: Connect,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = api
-        self._namespaces = tuple(namespaces) or ("",)
+        self._settings = settings
+        self._namespaces = settings.watch_namespaces or ("",)
         self._connect = connect
         self.changed = changed
         self._known: dict[Key, Listed] = {}
@@ -179,7 +181,7 @@ class Catalog:
             listed = replace(known, noted=noted, resource=_slim(resource))
         else:
             try:
-                text, model = resolved(resource, self._connect)
+                text, model = resolved(resource, self._connect, self._settings)
             except Unavailable:
                 raise  # the store does not answer: everything is listed again soon
             except TrimtabError as error:

@@ -42,7 +42,7 @@ class Process:
     stopping: threading.Event
 
     def catalog(self) -> Catalog:
-        return Catalog(self.api, self.settings.watch_namespaces, lambda: self.buckets)
+        return Catalog(self.api, self.settings, lambda: self.buckets)
 
     def states(self) -> Callable[[Key], State]:
         """

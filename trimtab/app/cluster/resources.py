@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Object
 from trimtab.adapters.specs import Connect, read
 from trimtab.core.spec.document import Document
 from trimtab.core.spec.dump import dump
+from trimtab.core.spec.in_cluster import refuse_sources
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.core.spec.parse import from_document
 
@@ -50,15 +52,17 @@ def spec_text(model: ContinuousModel) -> str:
     return dump(model)
 
 
-def resolved(resource: Object, connect: Connect) -> tuple[str, ContinuousModel]:
+def resolved(resource: Object, connect: Connect, settings: ClusterSettings) -> tuple[str, ContinuousModel]:
     """
     The spec's text and the model, with the columns of its `schemaRef` in place.
 
     Raises:
-        Invalid: If the spec or its schema is wrong, or there is no schema at the address.
+        Invalid: If the spec or its schema is wrong, there is no schema at the address, or it names what models of its
+            namespace may not read.
         Unavailable: If the schema's store does not answer.
     """
     model = model_of(resource)
+    refuse_sources(model, key_of(resource)[0], settings.state_bucket, settings.sources)
     text = spec_text(model)
     return (text, model) if model.spec.data.schema_ref is None else read(text, connect, model.name)
 
