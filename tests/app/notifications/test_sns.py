@@ -28,6 +28,11 @@ RECORDS = {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"nam
 Sign = Callable[..., dict[str, Any]]
 
 
+def stamped(moment: datetime) -> str:
+    """As SNS writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 class Amazon:
     """A key with its certificate, and what lies at Amazon's addresses."""
 
@@ -57,7 +62,7 @@ class Amazon:
             "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
             "TopicArn": TOPIC,
             "Message": json.dumps(RECORDS),
-            "Timestamp": "2026-05-02T00:54:06.655Z",
+            "Timestamp": stamped(datetime.now(UTC)),
             "SigningCertURL": CERTIFICATE,
             "SignatureVersion": version,
             **fields,
@@ -96,6 +101,38 @@ def test_a_signed_message_of_a_named_topic_is_believed(
     amazon: Amazon, sns: Sns, version: str, subject: dict[str, str]
 ) -> None:
     assert json.loads(sns.judge(amazon.signed(version, **subject)) or b"") == RECORDS
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(minutes=59), timedelta(minutes=-14)])
+@pytest.mark.parametrize("kind", ["signed", "confirmation"])
+def test_a_message_of_the_last_hour_is_believed(amazon: Amazon, late: timedelta, kind: str) -> None:
+    now = datetime.now(UTC)
+    sns = Sns([TOPIC], amazon.fetch, lambda: now + late)
+    sns.judge(getattr(amazon, kind)(Timestamp=stamped(now)))
+
+
+@pytest.mark.parametrize("late", [timedelta(minutes=61), timedelta(days=2), timedelta(minutes=-16)])
+@pytest.mark.parametrize("kind", ["signed", "confirmation"])
+def test_a_message_that_is_played_back_is_refused_however_well_it_is_signed(
+    amazon: Amazon, late: timedelta, kind: str
+) -> None:
+    now = datetime.now(UTC)
+    sns = Sns([TOPIC], amazon.fetch, lambda: now + late)
+    with pytest.raises(Refused, match="needed one not older than 60 min and not more than 15 ahead") as refused:
+        sns.judge(getattr(amazon, kind)(Timestamp=stamped(now)))
+    assert "the listing finds" in refused.value.hint
+    assert amazon.fetched == [CERTIFICATE]
+
+
+@pytest.mark.parametrize("when", ["yesterday", "2026-05-02T00:54:06"])
+def test_a_message_that_does_not_say_when_is_refused(amazon: Amazon, sns: Sns, when: str) -> None:
+    with pytest.raises(Refused, match=f"found the Timestamp '{when}'"):
+        sns.judge(amazon.signed(Timestamp=when))
+
+
+def test_a_sender_who_shows_the_token_may_hand_on_what_is_old(amazon: Amazon, sns: Sns) -> None:
+    old = amazon.signed(Timestamp="2020-05-02T00:54:06.655Z")
+    assert json.loads(sns.judge(old, known=True) or b"") == RECORDS
 
 
 def test_a_certificate_is_fetched_once(amazon: Amazon, sns: Sns) -> None:

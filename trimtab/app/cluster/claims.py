@@ -18,9 +18,9 @@ CLAIM = f"{PREFIX}rollout"  # annotation of a SeldonDeployment: name and uid of 
 class Refusal(TrimtabError):
     """The rollout cannot be led: for good, or until something else has come or gone."""
 
-    def __init__(self, reason: str, message: str, waits: bool = False) -> None:
-        super().__init__(message)
-        self.condition = Condition("Accepted", "False", reason, message)
+    def __init__(self, reason: str, message: str, hint: str, waits: bool = False) -> None:
+        super().__init__(message, hint)
+        self.condition = Condition("Accepted", "False", reason, str(self))
         self.waits = waits
 
 
@@ -80,23 +80,43 @@ class Claims:
         found = self._api.find(SELDON_DEPLOYMENT, claim.namespace, claim.seldon_deployment)
         where = f"SeldonDeployment {claim.seldon_deployment}"
         if found is None:
-            raise Refusal("NoSeldonDeployment", f"found no {where} in namespace {claim.namespace}", waits=True)
+            raise Refusal(
+                "NoSeldonDeployment",
+                f"found no {where} in namespace {claim.namespace}",
+                "make it with the champion's predictor, or name one of this namespace in target.seldonDeployment",
+                waits=True,
+            )
         held = annotations_of(found).get(CLAIM, "")
         if held == str(claim):
             return
         if held:
-            raise Refusal("Queued", f"rollout {held.partition('/')[0]} works on {where}: this one waits", waits=True)
+            other = held.partition("/")[0]
+            raise Refusal(
+                "Queued",
+                f"rollout {other} works on {where}: this one waits",
+                f"it begins once that has ended; `kubectl -n {claim.namespace} get mro {other}` shows how far it is",
+                waits=True,
+            )
         model = (found["metadata"].get("labels") or {}).get(MODEL_LABEL)
         if model:
-            raise Refusal("OfAModel", f"{where} belongs to ContinuousModel {model}, which rolls out its own versions")
+            raise Refusal(
+                "OfAModel",
+                f"{where} belongs to ContinuousModel {model}, which rolls out its own versions",
+                "delete this rollout; spec.rollout of the model says how its versions take over",
+            )
         there = [each.get("name") for each in found["spec"].get("predictors") or ()]
         if names[CHAMPION] not in there:
             said = ", ".join(map(str, there)) or "none"
-            raise Refusal("NoChampion", f"{where} has no predictor {names[CHAMPION]}; it has {said}", waits=True)
+            raise Refusal(
+                "NoChampion",
+                f"{where} has no predictor {names[CHAMPION]}; it has {said}",
+                "name the one that serves as the champion, in a new rollout, or bring that predictor back",
+                waits=True,
+            )
         others = [str(name) for name in there if name not in names.values()]
         if others:
             said = f"{where} has {', '.join(others)} beside {names[CHAMPION]}; a rollout shares traffic between two"
-            raise Refusal("OtherPredictors", said, waits=True)
+            raise Refusal("OtherPredictors", said, "take the others out of its spec.predictors", waits=True)
         self._write(claim, found, str(claim))
 
     def release(self, claim: Claim) -> None:

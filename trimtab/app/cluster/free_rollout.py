@@ -99,7 +99,7 @@ class FreeRollouts:
         except Conflict:
             return UNSETTLED_SECONDS
         except NotFound as error:
-            return self._refuse(resource, Condition("Accepted", "False", "NotFound", error.message), waits=True)
+            return self._refuse(resource, Condition("Accepted", "False", "NotFound", str(error)), waits=True)
         except Invalid as error:
             return self._refuse(resource, Condition("Accepted", "False", "Refused", str(error)))
 

@@ -197,7 +197,9 @@ def test_a_deployment_without_that_champion_says_which_there_are(free: Cluster) 
     spec = {"predictors": [{"name": "red"}]}
     free.api.merge(SELDON_DEPLOYMENT, "shop", "web", {"spec": spec})
     free.look_free("take-over")
-    assert free.status("take-over")["reason"] == "SeldonDeployment web has no predictor blue; it has red"
+    found, hint = free.status("take-over")["reason"].splitlines()
+    assert found == "SeldonDeployment web has no predictor blue; it has red"
+    assert hint.startswith("hint: name the one that serves")
 
 
 def test_a_third_predictor_is_nobodys_to_remove(free: Cluster) -> None:
