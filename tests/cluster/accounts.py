@@ -203,7 +203,8 @@ def main() -> int:
         print(line, file=sys.stderr)
     if not found:
         rights = ", ".join(f"{process} {len(granted(process))}" for process in PROCESSES)
-        print(f"rights: every one was used and none was denied ({rights})")
+        left = ", ".join(" ".join(right) for right in sorted(NOT_ASKED_HERE))
+        print(f"rights: none was denied ({rights}), and every one was used, but for what cannot be shown: {left}")
     return 1 if found else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ def kustomized(folder: Path) -> list[dict[str, Any]]:
     done = subprocess.run([str(programs().kubectl), "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
+
+
+@pytest.fixture(scope="session")
+def kustomize() -> Callable[[Path], list[dict[str, Any]]]:
+    """What kubectl makes of a folder."""
+    return kustomized
 
 
 @pytest.fixture(scope="session")
