@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,15 +18,14 @@ from site_under_test import NAMESPACES, Site
 
 ENABLED = "TRIMTAB_TEST_NODE"  # set by `make test-node`
 IMAGES = {f"docker.io/trimtab/{name}:test" for name in ("pipeline", "services", "serving", "seaweedfs", "envoy")}
+IMAGE_SECONDS = 120.0  # a kubelet tells some time after images were loaded that it has them
 
 # `make test` leaves these out: they need a node that runs pods.
 collect_ignore_glob = [] if ENABLED in os.environ else ["*"]
 
 
 def missing() -> str:
-    """Why the suite cannot run here; empty where it can."""
-    if not os.environ.get("KUBECONFIG"):
-        return "no KUBECONFIG names a cluster that runs pods"
+    """What the cluster lacks that the suite needs; empty where it has all of it."""
     command = ["kubectl", "get", "nodes", "-o", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
@@ -46,9 +46,14 @@ def missing() -> str:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if reason := missing():
-        print(f"tests/node: skipped: {reason}")
-        pytest.skip(reason)
+    if not os.environ.get("KUBECONFIG"):
+        print("tests/node: skipped: no KUBECONFIG names a cluster that runs pods")
+        pytest.skip("no KUBECONFIG names a cluster that runs pods")
+    deadline = time.monotonic() + IMAGE_SECONDS
+    while (reason := missing()) and time.monotonic() < deadline:
+        time.sleep(1)
+    if reason:
+        pytest.exit(f"tests/node: {reason}", returncode=2)
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # addresses of the cluster's are this machine's own
     found = Site(Path(os.environ["KUBECONFIG"]), tmp_path_factory.mktemp("site"))
     try:

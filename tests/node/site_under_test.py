@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import systems
+from console import sessions
 
 from trimtab.adapters.kubernetes.api import Api
 from trimtab.adapters.kubernetes.kinds import CRD, DEPLOYMENT, MODEL, POD, ROLLOUT, SERVICE, Kind
@@ -53,14 +54,15 @@ class Site:
         """All of it, ready."""
         self._definitions()
         self.apply([*systems.kfp(), *systems.driver(), *systems.seldon()])
-        self.apply([systems.namespace(place) for place in (SYSTEM, *OF_MODELS)])
         self._store()
-        for place in (SYSTEM, *OF_MODELS):
-            self.apply([self._secret(place, "trimtab-s3", self._settings())])
-        self.apply([self._secret(SYSTEM, "trimtab-token", {"TRIMTAB_TOKEN": uuid.uuid4().hex})])
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests/overlays/kind"))
-        for place in OF_MODELS:
-            self.kubectl("apply", "-n", place, "-k", str(ROOT / "manifests/model-namespace"))
+        (self.folder / "store.env").write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
+        (self.folder / "manifests").symlink_to(ROOT / "manifests")
+        install = [command for command, _ in sessions(ROOT / "README.md", "## Run it on Kubernetes")[0]]
+        for command in install:
+            self._shell(command)
+        for command in install[install.index(f"kubectl create namespace {MODELS}") :]:
+            self._shell(command.replace(MODELS, MILL))
+        self.apply([systems.namespace(place) for place in (SYSTEM, *OF_MODELS)])
         self.until(self.all_ready, "everything is ready")
 
     def down(self) -> None:
@@ -85,8 +87,6 @@ class Site:
         for file in (
             *(others / "crds-of-others").glob("istio*.yaml"),
             *(others / "kfp" / "crds").glob("*.yaml"),
-            *(ROOT / "manifests" / "crds").glob("*models.yaml"),
-            *(ROOT / "manifests" / "crds").glob("*rollouts.yaml"),
         ):
             self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(file))
         seldon = gzip.decompress((others / "crds-of-others" / "seldondeployments.json.gz").read_bytes())
@@ -134,9 +134,14 @@ class Site:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
-    def _secret(self, place: str, name: str, data: dict[str, str]) -> Body:
-        meta = {"name": name, "namespace": place}
-        return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data}
+    def _shell(self, command: str) -> None:
+        """A line of the documentation, as it stands there."""
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        shell = ["bash", "-euo", "pipefail", "-c", command]
+        done = subprocess.run(
+            shell, cwd=self.folder, env=env, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
 
     # As people use it
 

@@ -14,26 +14,18 @@ from typing import Any
 
 import pytest
 import yaml
+from console import Session, sessions
 
 from trimtab.adapters.kubernetes.kinds import MODEL
 from trimtab.core.errors import TrimtabError
 
 README = Path(__file__).parents[3] / "README.md"
 HEADING = "## Run it on Kubernetes"
-Session = list[tuple[str, list[str]]]
 
 
 def session() -> Session:
-    """Each command below the heading that is about the canary, with the lines that follow it."""
-    text = README.read_text().partition(HEADING)[2].partition("\n## ")[0]
-    blocks = re.findall(r"```console\n(.*?)```", text, re.S)
-    found: Session = []
-    for line in blocks[-1].splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:].partition("  #")[0].strip(), []))
-        else:
-            found[-1][1].append(line)
-    return found
+    """Each command of the canary, with the lines that follow it."""
+    return sessions(README, HEADING)[-1]
 
 
 def matches(expected: list[str], printed: str) -> bool:
