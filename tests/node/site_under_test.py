@@ -28,6 +28,8 @@ SYSTEMS = (SYSTEM, "kubeflow", "seldon-system")
 NAMESPACES = (*OF_MODELS, *SYSTEMS)  # in the order in which they go
 CLUSTER_WIDE = (
     "validatingwebhookconfiguration/seldon-validating-webhook-configuration-seldon-system",
+    "validatingadmissionpolicybinding/trimtab-jobs",
+    "validatingadmissionpolicy/trimtab-jobs",
     "persistentvolume/trimtab-test-store",
 )
 # A busy machine is five times slower than a quiet one.
