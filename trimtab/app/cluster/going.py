@@ -19,7 +19,7 @@ from trimtab.core.records import ModelVersion
 from trimtab.core.rollout.values import RolloutSpec, RolloutState
 from trimtab.core.spec.model import ContinuousModel
 
-LOSSES_SECONDS = 2.0  # between looks at what was scored
+EVERY_LOOK = 0.0  # what was scored is read at each: where nothing has come that is one HEAD
 
 
 @dataclass
@@ -55,7 +55,7 @@ def begin(
         return propose_in_child(state, model, version, champion, cause)
 
     # A small read, and at once: the process that scores is another one.
-    replaying = Replaying(losses, start=lambda read: read(), pause_seconds=LOSSES_SECONDS)
+    replaying = Replaying(losses, start=lambda read: read(), pause_seconds=EVERY_LOOK)
     measuring = Measuring(state, traffic, replaying)
     telling = Telling(state.journal, wall, objects.told)
     leader = Leader(state, model.spec.rollout, traffic, measuring, telling, wall, proposing)
