@@ -152,9 +152,13 @@ def test_all_works_again_and_nobody_ended_who_was_not_killed(site: Site, kiln: K
     site.until(lambda: kiln.condition("Working") == "True", "store, launcher and serving answer")
     assert kiln.condition("Ready") == "True"
     site.until(site.all_ready, "everything is ready")
-    pods = [pod for name in ("controller", "listener", "monitor", "store") for pod in process(site, name)]
-    assert len(pods) == 4
-    assert list(restarts(pods).values()) == [0, 0, 0, 0]
+    pods = [pod for name in ("controller", "listener", "monitor") for pod in process(site, name)]
+    assert list(restarts(pods).values()) == [0, 0, 0]
+    # A pod that is deleted by force may still run when its successor opens the same files: that one waits by a restart.
+    (store,) = process(site, "store")
+    if sum(restarts([store]).values()):
+        before = site.kubectl("logs", "-n", SYSTEM, store["metadata"]["name"], "--previous").stdout
+        assert "resource temporarily unavailable" in before, before[-3000:]
 
 
 def test_with_a_deleted_model_goes_what_serves_it_and_nobody_makes_it_again(
