@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from trimtab.adapters.kubernetes.seldon_deployment import (
-    BOOK,
-    book_of,
     deployments_of,
     failing_of,
     found_of,
@@ -17,8 +15,8 @@ from trimtab.adapters.kubernetes.seldon_deployment import (
     mirrored_of,
     short,
     weights_of,
-    written,
 )
+from trimtab.adapters.kubernetes.seldon_marks import BOOK, book_of, written
 from trimtab.core.ports import Serving
 from trimtab.core.rollout.predictors import Book
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MODEL_LABEL = "trimtab.dev/model"  # on everything that belongs to a model
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

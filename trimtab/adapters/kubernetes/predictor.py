@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab.adapters.kubernetes.api import Object
-from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import MODEL_LABEL, SELDON_DEPLOYMENT
 from trimtab.core.errors import Invalid
 from trimtab.core.rollout.pinning import PORTS, pinned
 from trimtab.core.rollout.predictors import Body
@@ -86,7 +86,7 @@ class ModelPredictors:
             "metadata": {
                 "name": served.model,
                 "namespace": served.namespace,
-                "labels": {"trimtab.dev/model": served.model, "app.kubernetes.io/managed-by": "trimtab"},
+                "labels": {MODEL_LABEL: served.model, "app.kubernetes.io/managed-by": "trimtab"},
                 "ownerReferences": [owner],
             },
             "spec": {"name": served.model, "predictors": []},

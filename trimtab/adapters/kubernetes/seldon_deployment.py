@@ -7,15 +7,13 @@ The operator's own `state` is not believed: just after a change it says Availabl
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trimtab.adapters.kubernetes.api import Object
-from trimtab.core.ports import Serving
-from trimtab.core.rollout.predictors import Body, Book, Found
+from trimtab.adapters.kubernetes.seldon_marks import book_of
+from trimtab.core.rollout.predictors import Body, Found
 
-BOOK = "trimtab.dev/serving"  # annotation: what was asked for last
 LONGEST_NAME = 63
 ENGINE = "seldon-container-engine"
 NEVER_STARTS = (
@@ -35,27 +33,6 @@ def short(name: str) -> str:
     'iris-main'
     """
     return name if len(name) <= LONGEST_NAME else f"seldon-{hashlib.md5(name.encode()).hexdigest()}"  # noqa: S324
-
-
-def book_of(found: Object) -> Book:
-    """What was written down beside the predictors; empty where somebody wrote something else there."""
-    text = (found["metadata"].get("annotations") or {}).get(BOOK)
-    try:
-        kept = json.loads(text or "{}")
-        asked = (
-            Serving(**{**kept["asked"], "versions": tuple(kept["asked"]["versions"])}) if kept.get("asked") else None
-        )
-        return Book(asked, tuple(kept.get("former", ())), tuple(kept.get("letGo", ())))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return Book()
-
-
-def written(book: Book) -> str:
-    """The annotation's text."""
-    asked = book.asked
-    fields = ("champion", "challenger", "weight_percent", "shadow", "sticky_header", "versions")
-    kept = {name: getattr(asked, name) for name in fields} if asked else None
-    return json.dumps({"asked": kept, "former": book.former, "letGo": book.let_go}, sort_keys=True)
 
 
 def found_of(resource: Object, deployments: Iterable[Object], virtual_service: Object | None) -> Found:

@@ -13,24 +13,29 @@ from typing import Protocol
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, POD, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from trimtab.adapters.kubernetes.seldon_deployment import (
-    BOOK,
-    book_of,
     deployments_of,
     failing_of,
     found_of,
     is_ambassadors,
     short,
+)
+from trimtab.adapters.kubernetes.seldon_marks import (
+    BOOK,
+    is_marked,
+    marked,
+    noted,
+    refuse_strangers,
+    unchanged,
     written,
 )
 from trimtab.core.errors import Conflict, Invalid, NotFound
 from trimtab.core.ports import Answer, Serving, ServingSeen
 from trimtab.core.rollout.predictor_writes import next_write
-from trimtab.core.rollout.predictors import Body, Found, Operation, Split, Write, routed
+from trimtab.core.rollout.predictors import Body, Found, Split, Write, routed
 from trimtab.core.spec.in_cluster import NO_USERS, NO_USERS_HINT
 from trimtab.core.split import check
 
 MANAGER = "trimtab-controller"
-BOOK_PATH = "/metadata/annotations/" + BOOK.replace("/", "~1")
 log = logging.getLogger("trimtab.seldon")
 
 
@@ -80,24 +85,27 @@ class SeldonTraffic:
         As `TrafficSplit.want`: the next write towards it, if one may be made now.
 
         Raises:
-            Invalid: If Istio does not route to it, users are to keep their variant, or the webhook refuses the write.
+            Invalid: If Istio does not route to it, users are to keep their variant, the SeldonDeployment is not the
+                model's, or the webhook refuses the write.
         """
         check(serving)
         if serving.sticky_header and serving.challenger is not None:
             raise Invalid(f"found rollout.stickyHeader: {serving.sticky_header}; {NO_USERS}", NO_USERS_HINT)
-        resource = self._resource()
-        if resource is None and self._predictors.deployment() is None:
+        resource, new = self._resource(), self._predictors.deployment()
+        if resource is None and new is None:
             raise Invalid(
                 f"found no SeldonDeployment {self._name} in namespace {self._namespace}",
                 "the rollout works on one that exists: apply it first",
             )
+        if resource is not None and new is not None:
+            refuse_strangers(resource, new)
         found = None if resource is None else self._found(resource)
         split = self._split(serving)
         write = next_write(found, split, serving)
         if write is None:
             return
         try:
-            self._make(resource, write)
+            self._make(resource, new, write)
             log.info("%s/%s: %s", self._namespace, self._name, write.what)
         except (Conflict, NotFound) as error:
             # Another wrote first: the next look sees what there is now.
@@ -199,9 +207,8 @@ class SeldonTraffic:
             template=lambda name: self._predictors.template(versions[name]),
         )
 
-    def _make(self, resource: Object | None, write: Write) -> None:
+    def _make(self, resource: Object | None, new: Object | None, write: Write) -> None:
         if resource is None:
-            new = self._predictors.deployment()
             assert new is not None  # asked before
             self._refuse_orphan(new)
             new["spec"]["predictors"] = list(write.create)
@@ -212,10 +219,12 @@ class SeldonTraffic:
                 said = f"cannot make SeldonDeployment {self._name} in namespace {self._namespace}: {error.message}"
                 raise Invalid(said, "docs/kubernetes.md says how Seldon Core 1.17 is installed") from error
             return
-        noted = _noted(resource, write)
-        if not noted and all(operation["op"] == "test" for operation in write.operations):
+        notes = noted(resource, write)
+        if new is not None and not is_marked(resource):
+            notes += marked(resource)
+        if not notes and all(operation["op"] == "test" for operation in write.operations):
             return
-        operations = [*_unchanged(resource), *write.operations, *noted]
+        operations = [*unchanged(resource), *write.operations, *notes]
         self._api.patch(SELDON_DEPLOYMENT, self._namespace, self._name, operations, manager=MANAGER)
 
     def _refuse_orphan(self, new: Object) -> None:
@@ -227,24 +236,3 @@ class SeldonTraffic:
                 raise Invalid(
                     f"{owner['kind']} {owner['name']} is gone from namespace {self._namespace}: it serves nobody"
                 )
-
-
-def _unchanged(resource: Object) -> list[Operation]:
-    """Spec and book are still what was read; the operator's status, which it writes all the time, may be another."""
-    meta = resource["metadata"]
-    book = (meta.get("annotations") or {}).get(BOOK)
-    guards: list[Operation] = [{"op": "test", "path": "/metadata/generation", "value": meta["generation"]}]
-    if book is not None:
-        guards.append({"op": "test", "path": BOOK_PATH, "value": book})
-    return guards
-
-
-def _noted(resource: Object, write: Write) -> list[Operation]:
-    """The book, where it changes: annotations of the object restart no pod, those of its spec do."""
-    if write.book == book_of(resource):
-        return []
-    path = "/metadata/annotations"
-    first: list[Operation] = (
-        [] if resource["metadata"].get("annotations") else [{"op": "add", "path": path, "value": {}}]
-    )
-    return [*first, {"op": "add", "path": BOOK_PATH, "value": written(write.book)}]

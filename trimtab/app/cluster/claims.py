@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.conditions import Condition
-from trimtab.adapters.kubernetes.kinds import SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import MODEL_LABEL, SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.seldon_marks import CLAIM
 from trimtab.app.cluster.free_request import CHAMPION
-from trimtab.app.cluster.resources import MANAGER, MODEL_LABEL, PREFIX, annotations_of
+from trimtab.app.cluster.resources import MANAGER, annotations_of
 from trimtab.core.errors import Conflict, NotFound, TrimtabError
-
-CLAIM = f"{PREFIX}rollout"  # annotation of a SeldonDeployment: name and uid of the ModelRollout
 
 
 class Refusal(TrimtabError):

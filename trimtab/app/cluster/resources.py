@@ -17,7 +17,6 @@ PREFIX = "trimtab.dev/"
 ARRIVED = f"{PREFIX}arrived"  # annotation: the listener took something in
 MEASURED = f"{PREFIX}measured"  # annotation: the monitor measured something that decisions are made from
 ROLLBACK_TO = f"{PREFIX}rollback-to"  # annotation: people ask for this version back
-MODEL_LABEL = f"{PREFIX}model"  # on everything that belongs to a model
 MANAGER = "trimtab-controller"  # field manager of what the controller writes
 Key = tuple[str, str]  # namespace and name
 

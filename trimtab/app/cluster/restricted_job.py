@@ -8,8 +8,8 @@ from typing import Any
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Object
-from trimtab.adapters.kubernetes.kinds import JOB
-from trimtab.app.cluster.resources import MODEL_LABEL, PREFIX, owner_reference
+from trimtab.adapters.kubernetes.kinds import JOB, MODEL_LABEL
+from trimtab.app.cluster.resources import PREFIX, owner_reference
 
 ROLE_LABEL = f"{PREFIX}role"
 TRIES = 3

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from trimtab.adapters import crash
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.events import Events
-from trimtab.adapters.kubernetes.kinds import ROLLOUT
+from trimtab.adapters.kubernetes.kinds import MODEL_LABEL, ROLLOUT
 from trimtab.adapters.state import State
 from trimtab.app.cluster.asking import Asking
-from trimtab.app.cluster.resources import MODEL_LABEL, PREFIX, owner_reference
+from trimtab.app.cluster.resources import PREFIX, owner_reference
 from trimtab.app.cluster.rollout_statuses import Statuses
 from trimtab.app.rollout.look import over
 from trimtab.core.errors import Conflict

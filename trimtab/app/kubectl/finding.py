@@ -10,9 +10,8 @@ import click
 
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.conditions import find
-from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
+from trimtab.adapters.kubernetes.kinds import MODEL, MODEL_LABEL, ROLLOUT
 from trimtab.adapters.kubernetes.namespace import current_namespace
-from trimtab.app.cluster.resources import MODEL_LABEL
 from trimtab.app.cluster.rollout_objects import number_of
 from trimtab.core.errors import Invalid, NotFound
 
