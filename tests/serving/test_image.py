@@ -20,7 +20,7 @@ print(trimtab.__file__)
 def copied() -> dict[str, str]:
     """What the Dockerfile takes from the source tree, and where it goes."""
     found = re.findall(r"^COPY (?!--from)(\S+) (\S+)$", DOCKERFILE.read_text(), re.M)
-    return {source: target for source, target in found if target.startswith("/opt/trimtab/")}
+    return {source: target for source, target in found if source.startswith("trimtab/")}
 
 
 def test_the_images_files_serve_without_the_rest_of_the_source_tree(tmp_path, serving_python):
@@ -31,7 +31,8 @@ def test_the_images_files_serve_without_the_rest_of_the_source_tree(tmp_path, se
             shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / source, place)
-    own = tmp_path / "opt" / "trimtab"
+    (root,) = {target.removesuffix(source) for source, target in copied().items()}
+    own = tmp_path / Path(root).relative_to("/")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TRIMTAB_"))}
     environ["PYTHONPATH"] = str(own)
     ended = subprocess.run(
