@@ -38,7 +38,7 @@ def base(layer: Layer) -> None:
     layer.data("etc/group", b"root:x:0:\nnonroot:x:65532:\n")
     layer.data("etc/nsswitch.conf", b"hosts: files dns\n")
     layer.folder("tmp", 0o1777)
-    for folder in ("var/lib/trimtab/log", "var/cache/trimtab"):
+    for folder in ("var/lib/trimtab", "var/lib/trimtab/log", "var/cache/trimtab"):
         layer.folder(folder, owner=USER)
     python = Path(sys.base_prefix, "bin", VERSION)
     programs = [Path(found) for name in PROGRAMS if (found := _which(name))]
