@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def packages(layer: Layer, site: Path, requirements: Path, without: Path | None 
 
 
 def trimtab(layer: Layer, folders: Iterable[str], script: bool) -> None:
-    """trimtab itself, without its tests, as an installed package."""
+    """trimtab itself, without its tests; with `script` as an installed distribution."""
     _python_file(layer, ROOT / "trimtab" / "__init__.py", f"{SITE}/trimtab/__init__.py")
     for folder in folders:
         source = (ROOT / "trimtab" / folder).resolve()
@@ -92,13 +93,19 @@ def trimtab(layer: Layer, folders: Iterable[str], script: bool) -> None:
             if not file.name.startswith(("test_", "conftest")):
                 target = f"{SITE}/trimtab/{folder}/{file.relative_to(source).as_posix()}"
                 _python_file(layer, file, target)
-    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    version = project[1] if project else "0"
-    about = f"{SITE}/trimtab-{version}.dist-info"
-    layer.data(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: trimtab\nVersion: {version}\n".encode())
     if script:
-        start = "#!/opt/venv/bin/python\nimport sys\n\nfrom trimtab.app.cli import main\n\nsys.exit(main())\n"
-        layer.data("opt/venv/bin/trimtab", start.encode(), 0o755)
+        _installed(layer)
+
+
+def _installed(layer: Layer) -> None:
+    """What makes it a distribution: its version, its commands."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    about = f"{SITE}/trimtab-{project['version']}.dist-info"
+    layer.data(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: trimtab\nVersion: {project['version']}\n".encode())
+    for name, place in project["scripts"].items():
+        module, function = place.split(":")
+        start = f"#!/opt/venv/bin/python\nimport sys\n\nfrom {module} import {function}\n\nsys.exit({function}())\n"
+        layer.data(f"opt/venv/bin/{name}", start.encode(), 0o755)
 
 
 def _python_file(layer: Layer, source: Path, target: str) -> None:
