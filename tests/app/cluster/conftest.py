@@ -40,13 +40,13 @@ class MemoryApi:
         return found
 
     def list(self, kind: Kind, namespace: str = "", labels: str = "", fields: str = "") -> tuple[list[Object], str]:
-        wanted = dict(part.split("=") for part in labels.split(",") if part)
+        wanted = [part.partition("=") for part in labels.split(",") if part]  # name=value, or a name alone
         found = [
             copy.deepcopy(each)
             for (name, space, _), each in sorted(self._objects.items())
             if name == kind.name
             and namespace in ("", space)
-            and wanted.items() <= (each["metadata"].get("labels") or {}).items()
+            and all(_has(each["metadata"].get("labels") or {}, *label) for label in wanted)
         ]
         return found, str(next(self._number))
 
@@ -126,6 +126,10 @@ class MemoryApi:
         self._objects[key] = body
         self.writes.append((verb, key[0], key[2]))
         return copy.deepcopy(body)
+
+
+def _has(labels: Mapping[str, str], name: str, equals: str, value: str) -> bool:
+    return name in labels and (not equals or labels[name] == value)
 
 
 def _merged(held: Any, patch: Any) -> Any:

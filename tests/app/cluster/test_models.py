@@ -15,7 +15,7 @@ import pytest
 
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.conditions import find
-from trimtab.adapters.kubernetes.kinds import EVENT, JOB, MODEL, POD
+from trimtab.adapters.kubernetes.kinds import EVENT, JOB, MODEL, MODEL_LABEL, POD, SELDON_DEPLOYMENT
 from trimtab.adapters.memory import MemoryBuckets
 from trimtab.adapters.state import State
 from trimtab.app.cluster.led import OWNER
@@ -61,10 +61,10 @@ class Cluster:
         self.woken: list[tuple[str, str]] = []
         self.start("pod-1")
 
-    def start(self, pod: str) -> None:
+    def start(self, pod: str, rollouts: Any = None) -> None:
         """A new process: nothing in memory."""
         settings = replace(self.settings, pod_name=pod)
-        self.models = Models(self.api, settings, self.buckets, lambda *_: self.launcher, None, self.woken.append)
+        self.models = Models(self.api, settings, self.buckets, lambda *_: self.launcher, rollouts, self.woken.append)
         for resource in self.api.list(MODEL)[0]:
             self.models.seen(resource)
 
@@ -462,6 +462,84 @@ def test_a_deleted_model_gives_its_lease_back(cluster: Cluster) -> None:
     assert len(cluster.models) == 0
 
 
+class Leaving:
+    """Rollouts that only take leave, in two looks."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[str, str, int]] = []
+
+    def lead(self, *_: Any) -> float:
+        return 3600.0
+
+    def gone(self, namespace: str, model: Any, owner: Any, epoch: int) -> float:
+        self.left.append((namespace, model.name, epoch))
+        return 0.0 if len(self.left) > 1 else 0.5
+
+    def problems(self, key: Any) -> tuple[str, ...]:
+        return ()
+
+    def standing(self, key: Any) -> None:
+        return None
+
+
+def leaves_behind(cluster: Cluster, name: str, **meta: Any) -> None:
+    """A SeldonDeployment with the mark of a model."""
+    meta = {"namespace": "shop", "name": name, "labels": {MODEL_LABEL: name}, **meta}
+    cluster.api.create(SELDON_DEPLOYMENT, {"metadata": meta, "spec": {"predictors": [{"name": "v1"}]}})
+
+
+def test_a_model_that_was_deleted_while_nobody_led_is_found_by_what_it_adopted(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    leaves_behind(cluster, "bikes")
+    cluster.api.delete(MODEL, *key)
+    cluster.start("pod-2", rollouts := Leaving())
+    assert cluster.models.left_behind() == [key]
+
+    assert cluster.models.lead(key) == 0.5
+    assert cluster.models.lead(key) is None
+    assert [each[:2] for each in rollouts.left] == [key, key]
+    assert cluster.state(key).lease.who() is None
+    assert len(cluster.models) == 0
+
+
+def test_a_deletion_that_the_watch_missed_is_found(cluster: Cluster) -> None:
+    key = cluster.apply()
+    cluster.accepted(key)
+    cluster.apply("trams")
+    cluster.api.delete(MODEL, *key)
+    assert cluster.models.left_behind() == [key]
+    assert cluster.models.lead(key) is None
+    assert len(cluster.models) == 1
+
+
+def test_what_is_led_and_what_goes_with_its_model_is_not_left_behind(cluster: Cluster) -> None:
+    cluster.apply()
+    leaves_behind(cluster, "bikes")
+    leaves_behind(cluster, "trams", ownerReferences=[{"kind": MODEL.name, "name": "trams", "uid": "u-1"}])
+    leaves_behind(cluster, "boats", labels={MODEL_LABEL: "somebody-elses"})
+    assert cluster.models.left_behind() == []
+
+
+def test_a_model_that_comes_while_what_is_left_is_listed_is_led(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = cluster.api.list
+
+    def and_then_it_comes(kind: Any, *args: Any, **more: Any) -> Any:
+        found = listed(kind, *args, **more)
+        if kind is MODEL:
+            monkeypatch.setattr(cluster.api, "list", listed)
+            cluster.apply()
+        return found
+
+    leaves_behind(cluster, "bikes")
+    monkeypatch.setattr(cluster.api, "list", and_then_it_comes)
+    (key,) = cluster.models.left_behind()
+    cluster.accepted(key)
+    assert cluster.condition(key, "Accepted")[0] == "True"
+
+
 def strip(status: dict[str, Any]) -> dict[str, Any]:
     """Without the moments of the conditions."""
     conditions = [{k: v for k, v in each.items() if k != "lastTransitionTime"} for each in status["conditions"]]
@@ -589,7 +667,8 @@ def test_what_never_comes_to_rest_is_looked_at_less_often_after_a_while(cluster:
         def lead(self, *_: Any) -> float:
             return 0.2
 
-        def gone(self, key: Any) -> None: ...
+        def gone(self, *_: Any) -> float:
+            return 0.0
 
         def problems(self, key: Any) -> tuple[str, ...]:
             return ()

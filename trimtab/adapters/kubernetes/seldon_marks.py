@@ -18,6 +18,7 @@ BOOK = "trimtab.dev/serving"  # annotation: what was asked for last
 CLAIM = "trimtab.dev/rollout"  # annotation: the rollout without a model that works on it, as name/uid
 ADOPT = "trimtab.dev/adopt"  # annotation, "true": the model of its name may replace its predictors
 BOOK_PATH = "/metadata/annotations/" + BOOK.replace("/", "~1")
+LABEL_PATH = "/metadata/labels/" + MODEL_LABEL.replace("/", "~1")
 
 
 # What was asked for
@@ -117,5 +118,16 @@ def marked(resource: Object) -> list[Operation]:
     first: list[Operation] = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}]
     if not labels:
         first.append({"op": "add", "path": path, "value": {}})
-    name = resource["metadata"]["name"]
-    return [*first, {"op": "add", "path": f"{path}/{MODEL_LABEL.replace('/', '~1')}", "value": name}]
+    return [*first, {"op": "add", "path": LABEL_PATH, "value": resource["metadata"]["name"]}]
+
+
+def unmarked(resource: Object) -> list[Operation]:
+    """It belongs to no model any more, and what was asked for last goes with that."""
+    operations: list[Operation] = [
+        *unchanged(resource),
+        {"op": "test", "path": LABEL_PATH, "value": resource["metadata"]["name"]},
+        {"op": "remove", "path": LABEL_PATH},
+    ]
+    if BOOK in (resource["metadata"].get("annotations") or {}):
+        operations.append({"op": "remove", "path": BOOK_PATH})
+    return operations

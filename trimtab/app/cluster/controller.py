@@ -106,6 +106,8 @@ class Cluster:
             case "orphans":
                 for rollout in self._rollouts.orphans():
                     self._add_ended(rollout)
+                for key in self.models.left_behind():
+                    self.workers.add(Work("serving", key))
                 return ORPHANS_SECONDS
 
     def _end(self, uid: str) -> float | None:

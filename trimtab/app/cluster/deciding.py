@@ -22,7 +22,7 @@ from trimtab.app.controller import LIVE, Controller
 from trimtab.app.execution import LEASE_SECONDS, Executor
 from trimtab.app.rollout.standing import next_move, standing
 from trimtab.app.status import Status, read_findings
-from trimtab.core.errors import TrimtabError
+from trimtab.core.errors import TrimtabError, Unavailable
 from trimtab.core.ports import Buckets, RunLauncher
 from trimtab.core.records import Claim
 from trimtab.core.spec.digests import training_digest
@@ -49,6 +49,16 @@ class Run:
             return False
         self.claim = state.decisions.renew(self.claim, LEASE_SECONDS, _wall())
         return True
+
+
+def goes_on(run: Run | None, state: State) -> tuple[bool, Unavailable | None]:
+    """Whether a run goes on, and why that cannot be known: then it does, until the launcher answers."""
+    if run is None:
+        return False, None
+    try:
+        return run.goes_on(state), None
+    except Unavailable as away:
+        return True, away
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ QUIET_SECONDS = 30.0  # between looks at what nobody told of: 200 models are 7 l
 RUNNING_SECONDS = 5.0  # while a run goes on
 WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
 SOONEST_SECONDS = 0.2
+CALM_SECONDS, RESTLESS_SECONDS = 2.0, 20.0  # a predictor takes longer than this only where something is wrong
 
 
 @dataclass
@@ -76,6 +77,15 @@ class Led:
     def is_due(self, wall: datetime, now: float) -> bool:
         """Whether a look at everything is due, though nobody told of news; `now` in monotonic seconds."""
         return (self.due is not None and wall >= self.due) or now - self.looked > WHOLE_SECONDS
+
+    def calm(self, pause: float, now: float) -> float:
+        """Looks in quick succession for a while only: a router that is away must not cost a core."""
+        if pause >= CALM_SECONDS:
+            self.restless = None
+            return pause
+        if self.restless is None:
+            self.restless = now
+        return pause if now - self.restless < RESTLESS_SECONDS else CALM_SECONDS
 
     def pause(self, wall: datetime) -> float:
         """Seconds to the next look."""

@@ -18,20 +18,20 @@ from trimtab.adapters.kubernetes.events import Events
 from trimtab.adapters.state import State
 from trimtab.app.cluster.acceptance import Acceptance, Found
 from trimtab.app.cluster.alerts import Alerts
-from trimtab.app.cluster.deciding import Deciding, Run
+from trimtab.app.cluster.deciding import Deciding, goes_on
 from trimtab.app.cluster.launching import Launching
+from trimtab.app.cluster.leaving import gone, trace_of
 from trimtab.app.cluster.led import OWNER, QUIET_SECONDS, SOONEST_SECONDS, WHOLE_SECONDS, Led
 from trimtab.app.cluster.marks import marks
 from trimtab.app.cluster.resources import ARRIVED, MEASURED, Key, annotations_of, key_of
 from trimtab.app.cluster.saying import Leads, Saying, told
 from trimtab.app.cluster.slots import Slots
 from trimtab.app.cluster.telling import Telling
-from trimtab.core.errors import Conflict, Fenced, TrimtabError, Unavailable
+from trimtab.core.errors import Conflict, Fenced, TrimtabError
 from trimtab.core.ports import Buckets
 
 MEASURED_SECONDS = 2.5  # after the monitor told of something: what was read just before it is read once more
 STAND_BY_SECONDS = 5.0
-CALM_SECONDS, RESTLESS_SECONDS = 2.0, 20.0  # a predictor takes longer than this only where something is wrong
 log = logging.getLogger("trimtab.models")
 
 
@@ -83,9 +83,7 @@ class Models:
         led = self._led.get(key)
         if led is None or led.resource["metadata"]["uid"] != resource["metadata"]["uid"]:
             self._slots.expect(key)
-            telling = Telling(self._events)
-            deciding = Deciding(key, self._settings, self._buckets, self._slots, telling, self._launcher)
-            self._led[key] = Led(resource, deciding)
+            self._led[key] = self._begin(resource)
             return True
         with led.lock:
             before, led.resource = led.resource, resource
@@ -96,6 +94,26 @@ class Models:
         """The object is gone: the next look at its rollouts ends them, and takes leave of the model."""
         if (led := self._led.get(key)) is not None:
             led.deleted = True
+
+    def left_behind(self) -> list[Key]:
+        """
+        Models that were deleted while nobody watched: the next look at their rollouts takes leave of them.
+
+        Raises:
+            Unavailable: If the API server does not answer.
+        """
+        known = dict(self._led)  # before the listings: who comes after them is new, not gone
+        found = gone(self._api, self._settings.watch_namespaces, known)
+        for key in found:
+            led = known.get(key) or self._begin(trace_of(key))
+            led.deleted = True
+            self._led.setdefault(key, led)
+        return sorted(found)
+
+    def _begin(self, resource: Object) -> Led:
+        telling = Telling(self._events)
+        args = (key_of(resource), self._settings, self._buckets, self._slots, telling, self._launcher)
+        return Led(resource, Deciding(*args))
 
     # Looks
 
@@ -131,8 +149,7 @@ class Models:
         """One look at a model's rollouts, as `look`."""
         led = self._led.get(key)
         if led is not None and led.deleted:
-            self._take_leave(key, led)
-            return None
+            return self._take_leave(key, led)
         if led is None or self._rollouts is None:
             return None
         if not led.epoch or led.model is None:
@@ -144,7 +161,7 @@ class Models:
             measured = annotations_of(led.resource).get(MEASURED, "")
             if measured != led.measured:
                 led.measured, pause = measured, min(pause, MEASURED_SECONDS)
-            return self._calm(led, pause)
+            return led.calm(pause, self._clock())
         except Fenced as fenced:
             led.epoch = 0
             led.problems["rollouts"] = fenced.message
@@ -163,26 +180,32 @@ class Models:
             self._look_again(key, led)
         led.standing, led.serving = standing, problems
 
-    def _calm(self, led: Led, pause: float) -> float:
-        """Looks in quick succession for a while only: a router that is away must not cost a core."""
-        if pause >= CALM_SECONDS:
-            led.restless = None
+    def _take_leave(self, key: Key, led: Led) -> float | None:
+        """The traffic is left with the champion alone, then the lease given back."""
+        state = self._state(key)
+        try:
+            pause = self._end(key, led, state)
+        except Fenced:
+            led.epoch, pause = 0, STAND_BY_SECONDS
+        if pause > 0:
             return pause
-        if led.restless is None:
-            led.restless = self._clock()
-        return pause if self._clock() - led.restless < RESTLESS_SECONDS else CALM_SECONDS
-
-    def _take_leave(self, key: Key, led: Led) -> None:
-        """The traffic is left with the champion alone, the lease given back."""
-        if self._rollouts is not None:
-            self._rollouts.gone(key)
         if self._led.get(key) is led:
             del self._led[key]
         self._slots.forget(key)
         self._acceptance.forget(key)
         self.alerts.forget(key)
         if led.epoch:
-            self._state(key).lease.release(OWNER, led.epoch)
+            state.lease.release(OWNER, led.epoch)
+        return None
+
+    def _end(self, key: Key, led: Led, state: State) -> float:
+        """One look at what outlives the model; returns when the next is due, 0: never."""
+        model = led.model or self._acceptance.last(state)
+        if self._rollouts is None or model is None:
+            return 0.0
+        if not led.hold(state, self._clock()):
+            return STAND_BY_SECONDS
+        return self._rollouts.gone(key[0], model, led.resource, led.epoch)
 
     def _look(self, key: Key, led: Led) -> float:
         resource, arrived = led.resource, annotations_of(led.resource).get(ARRIVED, "")
@@ -203,7 +226,7 @@ class Models:
                 self._slots.free(key)
             return found.again_seconds or WHOLE_SECONDS
         now = marks(state, led.marks)
-        going_on, away = _goes_on(led.run, state)
+        going_on, away = goes_on(led.run, state)
         news = (now, arrived, found.text) != (led.marks, led.arrived, led.text) or going_on != led.open
         if news or led.is_due(datetime.now(UTC), self._clock()):
             self._decide(key, led, found)
@@ -237,13 +260,3 @@ class Models:
 
     def _state(self, key: Key) -> State:
         return State.open(self._buckets, f"s3://{self._settings.state_bucket}/{key[0]}", key[1])
-
-
-def _goes_on(run: Run | None, state: State) -> tuple[bool, Unavailable | None]:
-    """Whether a run goes on, and why that cannot be known: then it does, until the launcher answers."""
-    if run is None:
-        return False, None
-    try:
-        return run.goes_on(state), None
-    except Unavailable as away:
-        return True, away

@@ -18,6 +18,7 @@ from trimtab.adapters.state.state import wall_clock
 from trimtab.app.cluster.free_rollout import FreeRollouts, FreeSplit
 from trimtab.app.cluster.going import Going, begin
 from trimtab.app.cluster.going_back import go_back
+from trimtab.app.cluster.leaving import leave
 from trimtab.app.cluster.proposing import in_a_child
 from trimtab.app.cluster.remembered import Remembered
 from trimtab.app.cluster.resources import ROLLBACK_TO, Key, annotations_of
@@ -35,7 +36,7 @@ LEADING_SECONDS = 2.0  # while a rollout goes on
 WAITING_SECONDS = 20.0  # while it waits for people: losses and bad answers wake, what only the router tells does not
 IDLE_SECONDS = 15.0  # what nobody told of; finding nothing new is cheap
 QUIET_LOOKS = 2  # after which everything that a rollout leaves behind is as it is to be
-LAST_LOOKS = 20  # at the traffic of a model that was deleted
+LEAVING_SECONDS = 0.5  # between looks at the traffic of a model that was deleted
 log = logging.getLogger("trimtab.rollouts")
 
 Split = Callable[[str, ContinuousModel, Object], TrafficSplit]  # of a namespace's model, whose object it is
@@ -142,24 +143,25 @@ class ModelRollouts:
         """Rollouts without a model that were deleted while nobody looked, for `gone_free`."""
         return self._free.orphans()
 
-    def gone(self, key: Key) -> None:
+    def gone(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
         """
-        The model was deleted: a SeldonDeployment that outlives it is left with the champion alone.
+        One look at a model that was deleted: a SeldonDeployment that outlives it is left with the champion alone.
+
+        Returns:
+            In how many seconds the next is due, 0 once nothing is left to do.
 
         Raises:
-            TrimtabError: If that does not work just now: the traffic is as it was, and this is to be tried again.
+            TrimtabError: As `lead`; the traffic is as it was, and this is to be tried again.
         """
-        led = self._led.get(key)
-        if led is None:
-            return
-        try:
-            self._end(led)
-        except Invalid as error:  # most often: its SeldonDeployment went with it
-            log.info("%s/%s was deleted: %s", *key, error.message)
-        except TrimtabError:
-            led.going = led.rest = None
-            raise
+        key = (namespace, model.name)
         self._led.pop(key, None)
+        try:
+            traffic = Watched(self._split(namespace, model, owner))
+            left = leave(self._api, self._state(owner), model, traffic, key, epoch, self._wall)
+        except Invalid as error:
+            log.info("%s/%s was deleted: %s", *key, error.message)
+            return 0.0
+        return 0.0 if left else LEAVING_SECONDS
 
     def standing(self, key: Key) -> Standing | None:
         """How the model's rollout stood at the last look."""
@@ -212,7 +214,7 @@ class ModelRollouts:
         if led.rest is None:
             return False
         asked = ROLLBACK_TO in annotations_of(led.owner)
-        if not asked and led.rest.holds(self._state(led), led.traffic.seen(), self._wall()):
+        if not asked and led.rest.holds(self._state(led.owner), led.traffic.seen(), self._wall()):
             return True
         led.rest, led.quiet = None, 0
         return False
@@ -229,24 +231,12 @@ class ModelRollouts:
         waits = led.standing is not None and led.standing.phase in ("Paused", "Held")
         return WAITING_SECONDS if waits else LEADING_SECONDS
 
-    def _state(self, led: Led, known: Mapping[str, bytes] | None = None) -> State:
-        meta = led.owner["metadata"]
+    def _state(self, owner: Object, known: Mapping[str, bytes] | None = None) -> State:
+        meta = owner["metadata"]
         address = f"s3://{self._settings.state_bucket}/{meta['namespace']}"
         return State.open(self._buckets, address, meta["name"], now=self._wall, known=known)
 
     def _begin(self, led: Led) -> Going:
-        state = self._state(led, led.remembered.bodies())
+        state = self._state(led.owner, led.remembered.bodies())
         objects = RolloutObjects(self._api, self._events, state, led.owner, self._wall)
         return begin(state, led.model, led.traffic, objects, led.epoch, self._wall, self._propose_in_child)
-
-    def _end(self, led: Led) -> None:
-        """Ask for the end of what goes on, and see it through: nobody looks at this model again."""
-        going = led.going = led.going or self._begin(led)
-        change = {"aborted": True, "reason": "its ContinuousModel was deleted"}
-        for spec in going.state.rollouts.all():
-            at = going.state.rollouts.state(spec.number)
-            if at is None or not at.phase.ended:
-                going.state.rollouts.ask(spec.number, lambda now: now.model_copy(update=change))
-        for _ in range(LAST_LOOKS):
-            if not going.leader.look() and not going.leader.unsettled:
-                return

@@ -22,8 +22,8 @@ class Leads(Protocol):
     def lead(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
         """One look at a model's rollouts; returns in how many seconds the next is due."""
 
-    def gone(self, key: Key) -> None:
-        """The model was deleted; raises where that is to be tried again."""
+    def gone(self, namespace: str, model: ContinuousModel, owner: Object, epoch: int) -> float:
+        """One look at a model that was deleted; returns as `lead`, 0 once nothing is left to do."""
 
     def problems(self, key: Key) -> tuple[str, ...]:
         """What of its serving does not work just now."""

@@ -67,6 +67,12 @@ class Cluster:
             pause = self.rollouts.lead("shop", model_of(owner), owner, self.epoch)
         return pause
 
+    def leave(self) -> float:
+        """A look after the model was deleted, by whoever leads."""
+        gone = continuous_model("shop", self.rollout)
+        gone["metadata"] |= {"namespace": "shop", "uid": ""}
+        return self.rollouts.gone("shop", model_of(gone), gone, self.epoch)
+
     def look_free(self, name: str, times: int = 1, seconds: float = 0.0, rollout: Object | None = None) -> float:
         pause = 0.0
         for _ in range(times):

@@ -312,10 +312,32 @@ def test_only_the_newest_ended_rollouts_keep_their_objects(make_cluster: Callabl
 def test_a_deleted_model_leaves_the_champion_alone(cluster: Cluster) -> None:
     cluster.look(2)
     cluster.api.delete(MODEL, "shop", "flights")
-    cluster.rollouts.gone(("shop", "flights"))
+    assert cluster.leave() == 0
 
     assert cluster.route() == (1, None, 0)
     assert cluster.at().reason == "its ContinuousModel was deleted"
+
+
+def test_a_deleted_model_is_left_by_a_process_that_never_led_it(cluster: Cluster) -> None:
+    cluster.look(2)
+    cluster.api.delete(MODEL, "shop", "flights")
+    cluster.start()
+    assert cluster.leave() == 0
+
+    assert cluster.route() == (1, None, 0)
+    assert cluster.traffic.running == {1}
+
+
+def test_a_deleted_models_former_champion_is_kept_no_longer(cluster: Cluster) -> None:
+    cluster.look(2)
+    cluster.ask(promoted=True)
+    cluster.look(3)
+    assert (cluster.route(), cluster.traffic.running) == ((2, None, 0), {1, 2})
+    cluster.api.delete(MODEL, "shop", "flights")
+    while cluster.leave():
+        pass
+
+    assert (cluster.route(), cluster.traffic.running) == ((2, None, 0), {2})
 
 
 def test_a_deleted_model_is_taken_leave_of_once_the_router_answers_again(cluster: Cluster) -> None:
@@ -323,11 +345,14 @@ def test_a_deleted_model_is_taken_leave_of_once_the_router_answers_again(cluster
     cluster.api.delete(MODEL, "shop", "flights")
     cluster.traffic.unreachable = "the API server does not answer"
     with pytest.raises(Unavailable):
-        cluster.rollouts.gone(("shop", "flights"))
+        cluster.leave()
 
     cluster.traffic.unreachable = ""
     assert cluster.route() == (1, 2, 10)
-    cluster.rollouts.gone(("shop", "flights"))
+    cluster.traffic.stalled = True
+    assert cluster.leave() > 0
+    cluster.traffic.stalled = False
+    assert cluster.leave() == 0
     assert cluster.route() == (1, None, 0)
 
 

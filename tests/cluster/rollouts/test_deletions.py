@@ -1,0 +1,100 @@
+"""A model is deleted while nobody leads: what it had adopted outlives it, and the next leader leaves it well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.kubernetes.kinds import MODEL, MODEL_LABEL, SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.seldon_marks import ADOPT, BOOK
+from trimtab.app.cluster.acceptance import Checked
+from trimtab.app.cluster.controller import Cluster
+from trimtab.app.cluster.resources import model_of, spec_text
+
+Canary = Any
+KEEPS = {"strategy": "canary", "steps": [{"setWeight": 10, "minRequests": 20}], "keepPrevious": "10m"}
+
+
+@pytest.fixture
+def adopted(cluster: Any, namespace: str, operator: Any, pods: Any, make_canary: Callable[..., Canary]) -> Canary:
+    """Model `flights` serves by a SeldonDeployment that somebody else had made; the rollout of v2 is proposed."""
+    container = {"name": "classifier", "image": "iris:1"}
+    predictor = {
+        "name": "main",
+        "graph": {"name": "classifier", "type": "MODEL"},
+        "replicas": 1,
+        "componentSpecs": [{"spec": {"containers": [container]}}],
+    }
+    body = {
+        "apiVersion": SELDON_DEPLOYMENT.api_version,
+        "kind": SELDON_DEPLOYMENT.name,
+        "metadata": {"name": "flights", "namespace": namespace, "annotations": {ADOPT: "true"}},
+        "spec": {"predictors": [predictor]},
+    }
+    cluster.api.create(SELDON_DEPLOYMENT, body)
+    canary = make_canary(KEEPS)
+    was_accepted(canary)
+    return canary
+
+
+@pytest.fixture
+def next_leader(namespace: str) -> Iterator[Callable[[Canary], None]]:
+    """Another process begins to lead; it ends with the test."""
+    begun: list[Cluster] = []
+
+    def begin(canary: Canary) -> None:
+        canary.start()
+        settings = replace(canary.settings, watch_namespaces=(namespace,))
+        begun.append(Cluster(canary.leads, settings, canary.buckets, canary.rollouts))
+        begun[-1].start()
+
+    yield begin
+    for each in begun:
+        each.stop()
+
+
+def was_accepted(canary: Canary) -> None:
+    """The spec, as the check of it left it in the state."""
+    text = spec_text(model_of(canary.api.get(MODEL, canary.namespace, "flights")))
+    kept = Checked(check="", ok=True, spec=canary.state.data.put_spec(text))
+    canary.state.bucket.create(canary.state.layout.current("acceptance"), kept.to_json())
+
+
+def is_nobodys(canary: Canary) -> bool:
+    meta = canary.api.get(SELDON_DEPLOYMENT, canary.namespace, "flights")["metadata"]
+    return MODEL_LABEL not in (meta.get("labels") or {}) and BOOK not in (meta.get("annotations") or {})
+
+
+def nobody_looks() -> None:
+    """The leader's own threads do."""
+
+
+def test_in_mid_rollout_the_champion_is_left_alone_with_everything(
+    adopted: Canary, next_leader: Callable[[Canary], None]
+) -> None:
+    adopted.until(lambda: adopted.answering() == {"v1": 90, "v2": 10}, "10 %")
+    adopted.api.delete(MODEL, adopted.namespace, "flights")
+    assert not is_nobodys(adopted)
+
+    next_leader(adopted)
+    adopted.until(lambda: is_nobodys(adopted), "the end of its marks", look=nobody_looks)
+    assert adopted.predictors() == ["v1"]
+    assert adopted.answering() == {"v1": 100}
+    assert str(adopted.at().phase) == "Aborted"
+    adopted.until(lambda: len(adopted.deployments()) == 1, "the end of v2's pods", look=nobody_looks)
+
+
+def test_a_former_champion_is_kept_no_longer(adopted: Canary, next_leader: Callable[[Canary], None]) -> None:
+    adopted.until(lambda: adopted.answering() == {"v1": 90, "v2": 10}, "10 %")
+    adopted.send(400)
+    adopted.until(lambda: adopted.phase() == "Promoted" and adopted.answering() == {"v2": 100}, "the promotion")
+    assert adopted.predictors() == ["v1", "v2"]
+    adopted.api.delete(MODEL, adopted.namespace, "flights")
+
+    next_leader(adopted)
+    adopted.until(lambda: is_nobodys(adopted), "the end of its marks", look=nobody_looks)
+    assert adopted.predictors() == ["v2"]
+    assert adopted.answering() == {"v2": 100}
