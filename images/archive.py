@@ -102,6 +102,7 @@ def compiled(tag: str, folder: Path) -> Path:
 
 def write(names: Sequence[str], tag: str, out: Path) -> None:
     """All these images in one archive; a layer that several have stands in it once."""
+    out = out.resolve()  # the pipeline is compiled from another folder
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     wanted = list(dict.fromkeys(layer for name in names for layer in IMAGES[name].layers))
