@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ("pipeline", "services", "serving")
 RECORDER = '#!/usr/bin/env bash\nprintf "%s\\n" "$@" "" >> "$RECORD"\n'
 
