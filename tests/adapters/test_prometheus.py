@@ -138,7 +138,7 @@ def test_read_on_by_position_each_answer_comes_once() -> None:
         if after == position:
             break
         position = after
-    # At once no more than 15 minutes are asked for.
+    # At once no more than two minutes are asked for.
     assert len(found) == 99 * 5 + 98
     assert set(whole) <= set(found)
 

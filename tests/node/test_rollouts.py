@@ -119,6 +119,7 @@ def test_a_challenger_that_fails_is_rolled_back_and_the_champion_answers_everyth
     reason = kiln.status(challenger)["reason"]
     site.say(f"{reason}; not answered: {len(users.failed(began))} of {len(users.answers(began))}")
     assert "failed requests" in reason
+    assert "none of 0" not in reason  # by what the challenger answered, not by its silence
     assert kiln.champion() == champion
     assert [weights for _, weights in seen(mesh, began)] == [{old: 100}, {old: 80, new: 20}, {old: 100}]
     # Its own failures, and nobody else's; none once the traffic is back.

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from trimtab.adapters.state import State
+from trimtab.adapters.state.logs import read_lines
 from trimtab.core.ports import Answer
 from trimtab.core.predictions import PredictionLine
 
@@ -33,7 +34,7 @@ class LogAnswers:
         if not position:
             _, reached = self._log.read({}, since=NEVER)
             return [], json.dumps(reached, sort_keys=True)
-        lines, reached = self._log.read(json.loads(position), limit_bytes=AT_ONCE)
+        segments, reached = self._log.segments.read(json.loads(position), limit_bytes=AT_ONCE)
         found = [
             Answer(
                 at=line.at,
@@ -41,8 +42,10 @@ class LogAnswers:
                 failed=line.kind == "failure",
                 seconds=line.seconds,
                 request_id=line.id,
+                teller=segment.writer,
             )
-            for line in lines
+            for segment in segments
+            for line in read_lines([segment])[0]
             if isinstance(line, PredictionLine) and not line.shadow
         ]
         return sorted(found, key=lambda answer: (answer.at, answer.request_id)), json.dumps(reached, sort_keys=True)

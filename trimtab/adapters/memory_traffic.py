@@ -18,6 +18,7 @@ class MemoryTraffic:
     Args:
         ready_at_once: Whether a version is ready as soon as it is wanted; else `make_ready` makes it so.
         seed: Of the split of the requests.
+        told_apart: As of the port; here it only says how the answers are read.
 
     Attributes:
         routes: Every split that the router had, in order.
@@ -26,7 +27,8 @@ class MemoryTraffic:
         stalled: While True the router takes no new split, as one that has not confirmed yet.
     """
 
-    def __init__(self, ready_at_once: bool = True, seed: int = 0) -> None:
+    def __init__(self, ready_at_once: bool = True, seed: int = 0, told_apart: bool = False) -> None:
+        self.told_apart = told_apart
         self.ready_at_once = ready_at_once
         self.routes: list[Serving] = []
         self.running: set[int] = set()

@@ -26,7 +26,7 @@ METRIC = "seldon_api_executor_server_requests_seconds_bucket"
 SETTLED_SECONDS = 5.0  # a scrape is in the store by then
 LOOK_BACK_SECONDS = 300.0  # for the sample before; Prometheus forgets a series after so long
 SCRAPES_APART = 120.0  # seconds between two scrapes at most, else some were missed
-LONGEST_SECONDS = 900.0  # asked for at once
+LONGEST_SECONDS = 120.0  # asked for at once: bounds memory, as each request becomes an object
 WAIT_SECONDS = 10.0
 BEYOND = 60.0  # seconds of an answer beyond the largest bound
 
@@ -96,18 +96,29 @@ class PrometheusAnswers:
         found = list(_series(self._fetch(f"{self._url}/api/v1/query?{query}")))
         return self._between(_from_births(_scraped_once(found)), begin, end, limit)
 
+    def knows(self) -> bool:
+        """
+        Whether it has scraped the SeldonDeployment's pods within five minutes.
+
+        Raises:
+            Unavailable, Invalid: As `answers`.
+        """
+        query = urllib.parse.urlencode({"query": f"count({self._selector})", "time": f"{self._wall():.3f}"})
+        return bool(self._fetch(f"{self._url}/api/v1/query?{query}")["data"]["result"])
+
     def _between(self, found: Sequence[Series], begin: float, end: float, limit: int) -> tuple[list[Answer], str]:
         answers: list[tuple[float, Answer]] = []  # with the scrape that told of it
         histograms: dict[tuple[str, str, Labels], list[Series]] = {}
         for each in found:
             if each.service == "predictions":
                 histograms.setdefault((each.predictor, each.code, each.target), []).append(each)
-        for (predictor, code, _), some in histograms.items():
+        for (predictor, code, target), some in histograms.items():
             version = self._number(predictor)
             # A request that the model refused (4xx) is no failure of the model.
             failed = code.startswith("5")
             if version is not None and (failed or code.startswith("2")):
-                answers += _of_histogram(some, version, failed, begin, end)
+                teller = json.dumps(target)
+                answers += _of_histogram(some, version, failed, teller, begin, end)
         answers.sort(key=lambda pair: (pair[0], pair[1].at, pair[1].version))
         if len(answers) > limit:
             # Whole scrapes only, so that the position stays a time between two of them; one at least.
@@ -118,7 +129,7 @@ class PrometheusAnswers:
 
 
 def _of_histogram(
-    some: Sequence[Series], version: int, failed: bool, begin: float, end: float
+    some: Sequence[Series], version: int, failed: bool, teller: str, begin: float, end: float
 ) -> Iterator[tuple[float, Answer]]:
     """
     The answers that one pod's histogram gained at each scrape after `begin`, up to `end`.
@@ -136,7 +147,8 @@ def _of_histogram(
         for bound, gained in gains(old, new).items():
             for place in range(gained - below):
                 when = before + (at - before) * (place + 1) / (gained - below + 1)
-                yield at, Answer(when, version, failed, bound if bound != float("inf") else BEYOND)
+                seconds = bound if bound != float("inf") else BEYOND
+                yield at, Answer(when, version, failed, seconds, within=(before, at), teller=teller)
             below = max(below, gained)
 
 

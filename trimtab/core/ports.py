@@ -202,7 +202,8 @@ class Answer:
     One request that the gateway answered.
 
     `version` is the variant that was chosen for it; `failed` also where another one had to answer in its place.
-    `user` is the value of the sticky header, empty without one.
+    `user` is the value of the sticky header, empty without one. `within` says between which times it came, where only
+    a counter tells: `at` is then a guess. `teller` is the process whose word it is, empty where one speaks for all.
     """
 
     at: float  # wall seconds since 1970 at which the request came
@@ -211,10 +212,20 @@ class Answer:
     seconds: float
     user: str = ""
     request_id: str = ""
+    within: tuple[float, float] | None = None
+    teller: str = ""
 
 
 class TrafficSplit(Protocol):
-    """Runs the variants of one model and splits the traffic over them: Envoy here, a SeldonDeployment in a cluster."""
+    """
+    Runs the variants of one model and splits the traffic over them: Envoy here, a SeldonDeployment in a cluster.
+
+    Attributes:
+        told_apart: Whether `answers` has each variant's own account, one some seconds behind the other, instead of one
+            router's of all.
+    """
+
+    told_apart: bool
 
     def want(self, serving: Serving) -> None:
         """

@@ -203,8 +203,10 @@ def test_failures_of_a_paused_challenger_are_told_as_soon_as_they_grow_notably(s
     assert not look()
     site.answer(50, failed=1)
     assert look()
+    assert look()  # by then the champion has told of the same seconds
     assert not look()
     site.answer(50, failed=9)
+    assert look()
     assert look()
     site.answer(50, failed=1)
     assert not look()  # 11 for 10 move no test

@@ -11,6 +11,7 @@ import pytest
 
 from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
 from trimtab.app.cluster import rollout_objects
+from trimtab.app.cluster.resources import model_of
 
 Canary = Any
 Witness = Any
@@ -118,9 +119,12 @@ def test_deletion_in_mid_rollout_leaves_the_champion_alone(canary: Canary, kind:
         assert canary.rollout() is None
         assert canary.at().reason == "its ModelRollout was deleted"
         return
+    owner = canary.api.get(MODEL, canary.namespace, "flights")
     canary.api.delete(MODEL, canary.namespace, "flights")
-    canary.rollouts.gone((canary.namespace, "flights"))
-    canary.until(lambda: canary.predictors() == [] and canary.deployments() == [], look=lambda: None)
+    canary.until(
+        lambda: canary.predictors() == [] and canary.deployments() == [],
+        look=lambda: canary.rollouts.gone(canary.namespace, model_of(owner), owner, canary.epoch),
+    )
 
 
 def test_going_back_to_the_former_champion(canary: Canary, kubectl: Kubectl) -> None:

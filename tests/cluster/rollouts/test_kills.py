@@ -131,7 +131,7 @@ def test_killed_at_a_point_the_rollout_still_ends_as_it_should(
 @pytest.mark.skipif("TRIMTAB_SOAK_SECONDS" not in os.environ, reason="long: `make soak`")
 @pytest.mark.parametrize("seed", range(30))
 def test_killed_at_any_moment_the_rollout_still_ends_as_it_should(
-    time_left: None, stored: Canary, lead: Callable[[Canary, str], Controller], seed: int
+    time_left: None, stored: Canary, lead: Callable[[Canary, str], Controller], witness: Witness, seed: int
 ) -> None:
     chance = random.Random(seed)
     controller = lead(stored, "")
@@ -157,6 +157,7 @@ def test_killed_at_any_moment_the_rollout_still_ends_as_it_should(
     champion = 1 if bad else 2
     until(lambda: stored.answering() == {f"v{champion}": 100}, "the champion alone")
     assert stored.champion() == champion
+    assert len(witness.templates[f"flights-v{champion}-0-model"]) == 1
     assert len(stored.state.rollouts.all()) == 1
     stored.offset += timedelta(hours=2)
     until(lambda: stored.deployments() == [f"flights-v{champion}-0-model"], "nobody else")

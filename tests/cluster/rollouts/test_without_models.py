@@ -102,6 +102,7 @@ def plugin(cluster: Any, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Cal
 def test_from_apply_to_promoted_approved_with_the_plugin(web: Web, canary: Canary, plugin: Callable[..., str]) -> None:
     web.until(lambda: canary.answering("web") == {"blue": 90, "green": 10}, "10 %")
     web.until(lambda: canary.status("take-over").get("weightPercent") == 10, "the status")
+    web.until(lambda: "0 of 20 requests" in canary.status("take-over").get("reason", ""), "the router's word on it")
     web.send(400)
     web.until(lambda: "waits for approval" in canary.status("take-over")["reason"], "the pause step")
     assert "kubectl trimtab approve take-over" in plugin("status", "take-over")
@@ -133,6 +134,31 @@ def test_deleted_while_nobody_led_it_is_found_and_ended(web: Web, canary: Canary
     canary.start(free_split=web._split)
     (web.last,) = [each for each in canary.rollouts.orphans() if each["metadata"]["namespace"] == canary.namespace]
     web.until(lambda: canary.predictors("web") == ["blue"] and web.pause == 0, "green's end")
+
+
+def test_deleted_and_applied_again_at_once_it_begins_anew(web: Web, canary: Canary, kubectl: Kubectl) -> None:
+    def images() -> list[str]:
+        predictors = canary.api.get(SELDON_DEPLOYMENT, canary.namespace, "web")["spec"]["predictors"]
+        return [each["componentSpecs"][0]["spec"]["containers"][0]["image"] for each in predictors]
+
+    web.until(lambda: "0 of 20 requests" in canary.status("take-over").get("reason", ""), "the router's word on 10 %")
+    web.send(400)
+    web.until(lambda: "waits for approval" in canary.status("take-over")["reason"], "the pause step")
+    canary.api.delete(ROLLOUT, canary.namespace, "take-over")
+    kubectl("apply", "-f", "-", stdin=TAKE_OVER.replace("green:1", "green:2"))
+    before, web.last = web.last, canary.rollout("take-over")
+
+    def both() -> None:
+        canary.rollouts.gone_free(before)
+        web.look()
+
+    def until(found: Callable[[], bool], what: str) -> None:
+        canary.until(found, what, look=both)
+
+    until(lambda: canary.predictors("web") == ["blue"], "the end of the one before")
+    until(lambda: images() == ["example/blue:1", "example/green:2"], "the other challenger")
+    until(lambda: canary.answering("web") == {"blue": 90, "green": 10}, "10 % again")
+    until(lambda: "0 of 20 requests" in canary.status("take-over").get("reason", ""), "no request of before counts")
 
 
 def test_pause_resume_and_rollback_with_the_plugin(canary: Canary, plugin: Callable[..., str]) -> None:

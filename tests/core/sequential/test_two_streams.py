@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.special import comb
 
 from trimtab.core.sequential.alternatives import SIZE, WEIGHTS, bets, nearest
-from trimtab.core.sequential.two_streams import TwoStreams, log_steps, update
+from trimtab.core.sequential.two_streams import TwoStreams, log_steps, update, update_block
 
 rates = st.floats(0, 1)
 shares = st.floats(0.001, 0.999)
@@ -31,6 +32,43 @@ def test_no_bet_gains_in_expectation_wherever_the_null_holds(
     )
     assert (factors > 0).all()
     assert (chances @ factors <= 1 + 1e-9).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(champion=rates, challenger=rates, sizes=st.tuples(st.integers(1, 6), st.integers(1, 6)), margin=margins)
+def test_no_block_gains_in_expectation_whoever_answered_how_many(
+    champion: float, challenger: float, sizes: tuple[int, int], margin: float
+) -> None:
+    challenger = min(challenger, champion + margin)  # the null
+    if challenger < 0:
+        return
+    expected = 0.0
+    for a in range(sizes[0] + 1):
+        for b in range(sizes[1] + 1):
+            chance = _binomial(a, sizes[0], champion) * _binomial(b, sizes[1], challenger)
+            block = update_block(TwoStreams(margin=margin), (sizes[0], a), (sizes[1], b))
+            expected += chance * np.exp(block.log_e)
+    assert expected <= 1 + 1e-9
+
+
+def test_a_block_is_its_units_at_its_own_share_looked_at_once() -> None:
+    arms, values = np.array([False] * 6 + [True] * 3), np.array([1.0] + [0.0] * 5 + [1.0, 1.0, 0.0])
+    block = update_block(TwoStreams(margin=0.01), (6, 1), (3, 2))
+    units = update(TwoStreams(margin=0.01), arms, values, np.full(9, 3 / 9))
+    assert block.log_wealth == pytest.approx(units.log_wealth)
+    assert block.peak == pytest.approx(units.log_e)
+    assert (block.champion_mean, block.challenger_mean) == (units.champion_mean, units.challenger_mean)
+
+
+def test_a_block_of_one_variant_alone_is_counted_and_proves_nothing() -> None:
+    block = update_block(TwoStreams(margin=0.01), (500, 0), (0, 0))
+    assert (block.champion_units, block.log_e) == (500, pytest.approx(0, abs=1e-12))
+
+
+@pytest.mark.parametrize("units", [(2, 3), (2, -1)])
+def test_more_units_of_1_than_units_are_refused(units: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="units"):
+        update_block(TwoStreams(margin=0.01), (5, 0), units)
 
 
 @settings(deadline=None)
@@ -123,6 +161,10 @@ def test_the_nearest_point_of_the_null_has_the_least_divergence(
 
     others = np.linspace(low, high, 401)[1:-1]
     assert (divergence(np.array([found])) <= divergence(others) + 1e-9).all()
+
+
+def _binomial(ones: int, units: int, rate: float) -> float:
+    return float(comb(units, ones)) * rate**ones * (1 - rate) ** (units - ones)
 
 
 def _kl(q: float, p: np.ndarray) -> np.ndarray:

@@ -71,6 +71,8 @@ class SeldonTraffic:
         answers: What they answered.
     """
 
+    told_apart = True  # by the predictors' own logs or counters
+
     def __init__(self, api: Api, namespace: str, name: str, predictors: Predictors, answers: Answers) -> None:
         self._api = api
         self._namespace = namespace

@@ -33,10 +33,12 @@ class HarmWatch:
         self._number = 0
         self._position: Position = {}
         self._bad = self._said = 0
+        self._again = False  # said once more: by then the champion has told of the same seconds
 
     def look(self, judged: Judged) -> bool:
         """
-        Whether a challenger that waits has answered badly notably more often than when that was last said.
+        Whether a challenger that waits has answered badly notably more often than when that was last said; yes again at
+        the look after.
 
         Args:
             judged: The rollouts that count now, by number.
@@ -55,9 +57,10 @@ class HarmWatch:
             return False
         lines, self._position = self._log.read(self._position, limit_bytes=LOG_BYTES)
         self._bad += sum(_is_bad(line, waiting) for line in lines)
+        again, self._again = self._again, False
         if self._bad < max(self._said + 1, GREW * self._said):
-            return False
-        self._said = self._bad
+            return again
+        self._said, self._again = self._bad, True
         return True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.predictor import FreePredictors, ModelPredictors, ServedModel
@@ -12,9 +14,11 @@ from trimtab.adapters.state import State
 from trimtab.app.cluster.free_request import CHALLENGER, names_of
 from trimtab.app.cluster.resources import PREFIX, annotations_of
 from trimtab.core.errors import Invalid
-from trimtab.core.ports import Buckets
+from trimtab.core.ports import Answer, Buckets
 from trimtab.core.spec.model import ContinuousModel
 
+log = logging.getLogger("trimtab.seldon")
+SCRAPED, LOGGED = "scraped", "logged"  # what a position begins with
 IMAGE = f"{PREFIX}serving-image"  # annotation of a ContinuousModel: serves it in place of TRIMTAB_SERVING_IMAGE
 
 
@@ -40,7 +44,9 @@ class SeldonSplits:
             )
         )
         state = State.open(self._buckets, f"s3://{settings.state_bucket}/{namespace}", model.name)
-        answers = self._counted(namespace, model.name, predictors) or LogAnswers(state)
+        logged = LogAnswers(state)
+        counted = self._counted(namespace, model.name, predictors)
+        answers = ScrapedOrLogged(counted, logged, f"{namespace}/{model.name}") if counted else logged
         return SeldonTraffic(self._api, namespace, model.name, predictors, answers)
 
     def of_rollout(self, rollout: Object) -> SeldonTraffic:
@@ -61,6 +67,35 @@ class SeldonSplits:
             )
         return SeldonTraffic(self._api, namespace, target["seldonDeployment"], predictors, answers)
 
-    def _counted(self, namespace: str, name: str, predictors: Predictors) -> Answers | None:
+    def _counted(self, namespace: str, name: str, predictors: Predictors) -> PrometheusAnswers | None:
         url = self._settings.prometheus_url
         return PrometheusAnswers(url, namespace, name, predictors.number) if url else None
+
+
+class ScrapedOrLogged:
+    """
+    Answers by Prometheus where it scrapes a SeldonDeployment when a rollout of it begins, else by the prediction log.
+
+    A rollout stays with what it began with: the two tell of the same requests.
+    """
+
+    def __init__(self, counted: PrometheusAnswers, logged: Answers, name: str) -> None:
+        self._sources: dict[str, Answers] = {SCRAPED: counted, LOGGED: logged}
+        self._knows = counted.knows
+        self._name = name
+
+    def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
+        """As `TrafficSplit.answers`."""
+        source, _, before = position.partition(" ")
+        if not position:
+            source = SCRAPED if self._knows() else LOGGED
+            if source == LOGGED:
+                log.warning(
+                    "%s: Prometheus has not scraped its pods: requests are counted by the prediction log, which knows "
+                    "none that reached no model server; components/prometheus has the PodMonitor",
+                    self._name,
+                )
+        elif source not in self._sources:  # of a version of trimtab that knew Prometheus alone
+            source, before = SCRAPED, position
+        found, after = self._sources[source].answers(before, limit)
+        return found, f"{source} {after}"

@@ -48,6 +48,8 @@ class EmbeddedTraffic:
         tell: Is told in one line what happens.
     """
 
+    told_apart = False
+
     def __init__(
         self, model: str, gateway: Gateway, variants: Variants | None, tell: Callable[[str], None] = log.warning
     ) -> None:

@@ -78,7 +78,7 @@ class Measuring:
     def begin(self, spec: RolloutSpec, state: RolloutState) -> RolloutState:
         """The state of a rollout that begins now: what was answered before says nothing of it."""
         _, router = self._traffic.answers("")
-        return with_evidence(state, evidences.begin(spec), Reached(router, router))
+        return with_evidence(state, evidences.begin(spec, self._traffic.told_apart), Reached(router, router))
 
     def measure(self, spec: RolloutSpec, state: RolloutState, seen: ServingSeen, now: datetime) -> RolloutState:
         """

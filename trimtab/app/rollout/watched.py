@@ -18,6 +18,7 @@ class Watched:
 
     def __init__(self, traffic: TrafficSplit) -> None:
         self._traffic = traffic
+        self.told_apart = traffic.told_apart
 
     def want(self, serving: Serving) -> None:
         with _named():

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from trimtab.core.ports import Answer
 from trimtab.core.records import Record
-from trimtab.core.rollout import live, losses, mirrored, users
-from trimtab.core.rollout.live import Counts
+from trimtab.core.rollout import blocks, live, losses, mirrored, users
+from trimtab.core.rollout.blocks import Blocks
+from trimtab.core.rollout.live import Counts, Traffic
 from trimtab.core.rollout.losses import LossEvidence
 from trimtab.core.rollout.mirrored import Mirrored
 from trimtab.core.rollout.users import Users
@@ -72,11 +73,12 @@ class Evidence(Record):
     counts: tuple[Counts, ...] = ()  # of requests, by weight epoch
     warm: tuple[int, int] = (0, 0)  # requests that champion and challenger answered since their process began
     users: Users | None = None  # under stickyHeader
+    blocks: Blocks | None = None  # where each variant tells of its own requests
     left_out: dict[str, int] = Field(default_factory=dict)  # requests that do not count, by reason
 
 
-def begin(spec: RolloutSpec) -> Evidence:
-    """Nothing measured yet."""
+def begin(spec: RolloutSpec, told_apart: bool = False) -> Evidence:
+    """Nothing measured yet; `told_apart` as `ports.TrafficSplit` has it."""
     analysis = spec.policy.analysis
     judged = spec.max_latency_milliseconds is not None
     return Evidence(
@@ -85,6 +87,7 @@ def begin(spec: RolloutSpec) -> Evidence:
         mirrored=Mirrored(bets=Bets(margin=analysis.max_error_ratio_increase)),
         loss=LossEvidence(weighted=spec.depend_on_prediction),
         users=Users() if spec.policy.sticky_header is not None else None,
+        blocks=Blocks() if told_apart else None,
     )
 
 
@@ -103,8 +106,16 @@ def with_answers(
         epochs: All splits of the traffic so far, in order; later calls hold the same ones and new ones behind them.
     """
     seen = live.traffic(spec, answers, epochs, evidence.warm)
-    units, known, left_out = seen.units, evidence.users, Counter(evidence.left_out)
+    left_out = Counter(evidence.left_out)
     left_out.update(seen.left_out)
+    evidence = evidence.model_copy(update={"warm": seen.warm, "left_out": dict(+left_out)})
+    if evidence.blocks is not None:
+        return _in_blocks(evidence, evidence.blocks, seen, len(epochs))
+    return _one_by_one(evidence, spec, seen, len(epochs))
+
+
+def _one_by_one(evidence: Evidence, spec: RolloutSpec, seen: Traffic, epochs: int) -> Evidence:
+    units, known, left_out = seen.units, evidence.users, Counter(evidence.left_out)
     if known is not None:
         known, units, outside = users.update(known, seen.requests(), users.window_seconds(spec.policy))
         left_out.update(beyondWindow=outside)
@@ -117,9 +128,26 @@ def with_answers(
             "errors": two_streams.update(evidence.errors, units.challenger, units.failed, units.share),
             "latency": latency,
             "users": known,
-            "counts": live.counted(evidence.counts, seen, len(epochs)),
-            "warm": seen.warm,
+            "counts": live.counted(evidence.counts, seen, np.ones_like(seen.challenger), epochs),
             "left_out": dict(+left_out),
+        }
+    )
+
+
+def _in_blocks(evidence: Evidence, waiting: Blocks, seen: Traffic, epochs: int) -> Evidence:
+    waiting, complete = blocks.take(waiting, seen)
+    errors, latency = evidence.errors, evidence.latency
+    for block in complete:
+        errors = two_streams.update_block(errors, block.charged[:2], block.challenger[:2])
+        if latency is not None:
+            latency = two_streams.update_block(latency, block.charged[2:], block.challenger[2:])
+    counts = live.counted(evidence.counts, seen, ~seen.shared, epochs)
+    return evidence.model_copy(
+        update={
+            "errors": errors,
+            "latency": latency,
+            "counts": blocks.counted(counts, complete),
+            "blocks": waiting,
         }
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trimtab.core.ports import Answer
 from trimtab.core.records import Record
-from trimtab.core.rollout.epochs import place
+from trimtab.core.rollout.epochs import Placed, place
 from trimtab.core.rollout.users import Request, Units
 from trimtab.core.rollout.values import RolloutSpec, WeightEpoch
 from trimtab.core.sequential.mixing import Floats
@@ -34,7 +34,8 @@ class Counts(Record):
 @dataclass(frozen=True)
 class Traffic:
     """
-    The requests that count, in order, shape (requests,). `slow` is nan where latency does not count.
+    The requests that count, in order, shape (requests,). `slow` is nan where latency does not count; `since` and
+    `until` are the times between which each came, the same where its time is known.
 
     `warm` and `left_out` say how many requests warmed the two up by now, and how many do not count, by reason.
     """
@@ -46,14 +47,22 @@ class Traffic:
     challenger: Flags
     failed: Floats
     slow: Floats
+    since: Floats
+    until: Floats
     user: list[str]
+    teller: list[str]
     warm: tuple[int, int]
     left_out: Counter[str]
 
     @property
+    def shared(self) -> Flags:
+        """Whether either of the two could have answered."""
+        return (self.share > 0) & (self.share < 1)
+
+    @property
     def units(self) -> Units:
         """Each request as a unit of its own, of those that the two shared."""
-        shared = (self.share > 0) & (self.share < 1)
+        shared = self.shared
         return Units(self.challenger[shared], self.share[shared], self.failed[shared], self.slow[shared])
 
     def requests(self) -> list[Request]:
@@ -79,7 +88,13 @@ def traffic(
     """
     at = np.array([answer.at for answer in answers], dtype=np.float64)
     version = np.array([answer.version for answer in answers], dtype=np.int64)
-    placed = place(at, epochs)
+    placed, since, until = place(at, epochs), at, at
+    if any(answer.within for answer in answers):
+        ends = np.array([answer.within or (answer.at, answer.at) for answer in answers], dtype=np.float64)
+        since, until = ends.T
+        # Wholly under one split, or nobody knows under which.
+        same = (place(since, epochs).epoch == placed.epoch) & (place(until, epochs).epoch == placed.epoch)
+        placed = Placed(np.where(same, placed.epoch, -1), np.where(same, placed.share, 0.0))
     ours = (version == spec.version) | (version == spec.champion)
     challenger = version == spec.version
     # Without weight the challenger answers only whom a header sent to it: chosen, not drawn.
@@ -106,20 +121,23 @@ def traffic(
         challenger=challenger[counts],
         failed=failed[counts],
         slow=slow[counts],
+        since=since[counts],
+        until=until[counts],
         user=[answers[index].user for index in np.flatnonzero(counts).tolist()],
+        teller=[answers[index].teller for index in np.flatnonzero(counts).tolist()],
         warm=now_warm,
         left_out=left_out,
     )
 
 
-def counted(counts: tuple[Counts, ...], seen: Traffic, epochs: int) -> tuple[Counts, ...]:
-    """The counts by epoch with these requests in them."""
+def counted(counts: tuple[Counts, ...], seen: Traffic, among: Flags, epochs: int) -> tuple[Counts, ...]:
+    """The counts by epoch with these requests in them, or those among them."""
     grown = [*counts, *(Counts() for _ in range(epochs - len(counts)))]
     for index in np.unique(seen.epoch):
         before = grown[index]
         added = {}
         for name, arm in (("champion", ~seen.challenger), ("challenger", seen.challenger)):
-            here = (seen.epoch == index) & arm
+            here = (seen.epoch == index) & arm & among
             added[name] = getattr(before, name) + int(here.sum())
             added[f"{name}_failed"] = getattr(before, f"{name}_failed") + int(seen.failed[here].sum())
             added[f"{name}_slow"] = getattr(before, f"{name}_slow") + int(np.nansum(seen.slow[here]))

@@ -85,6 +85,8 @@ def of_weighted_traffic(
     challenger = np.asarray(challenger, dtype=np.bool_)
     placed = place(at, epochs)
     shared = (placed.share > 0) & (placed.share < 1)
+    # Each variant's log comes in its own time: who has told of newer requests would seem to answer them all.
+    shared &= at <= min(float(np.max(at[shared & arm], initial=0.0)) for arm in (challenger, ~challenger))
     if spec.policy.sticky_header is None:
         units = Units(challenger[shared], placed.share[shared], loss[shared], np.full(int(shared.sum()), np.nan))
     else:

@@ -12,8 +12,8 @@ nearest to it in information, and with p = p_b that point's challenger rate it i
 Its expectation is at most 1 for all rates of the null, also of values between 0 and 1, and also while rates and share
 vary over time. The alternative is not known, so a grid of them is bet on side by side.
 
-Source: Turner, Ly & Gruenwald, "Generic E-variables for exact sequential k-sample tests", 2024; Gruenwald, de Heide
-& Koolen, "Safe testing", JRSS-B 2024.
+Source: Turner, Ly & Gruenwald, "Generic E-variables for exact sequential k-sample tests", 2024 (also in blocks of given
+sizes, as `update_block`); Gruenwald, de Heide & Koolen, "Safe testing", JRSS-B 2024.
 """
 
 from __future__ import annotations
@@ -88,6 +88,43 @@ def update(streams: TwoStreams, challenger: Flags, values: Floats, shares: Float
         champion_total=_added(streams.champion_total, values[~challenger]),
         challenger_units=streams.challenger_units + int(challenger.sum()),
         challenger_total=_added(streams.challenger_total, values[challenger]),
+    )
+
+
+def update_block(streams: TwoStreams, champion: tuple[int, int], challenger: tuple[int, int]) -> TwoStreams:
+    """
+    The e-process after a block of units whose order is not known, such as what two counters gained.
+
+    The block is compared at its own share, nb units of the challenger to na of the champion, and that share need not
+    be known before nor be the one that was asked for: given na and nb, the logs of the bets' expectations add up to at
+    most s nb (theta_b - theta_a - margin), by log(1 + x) <= x, with means over the block. It is looked at once, when it
+    is complete. A block of one variant alone is no comparison: it is counted and changes nothing.
+
+    Args:
+        streams: The e-process so far.
+        champion, challenger: How many units each has in the block, and how many of them are 1; the others are 0.
+
+    Raises:
+        ValueError: If more units are 1 than there are.
+    """
+    for units, ones in (champion, challenger):
+        if not 0 <= ones <= units:
+            raise ValueError(f"found {ones} of {units} units")
+    logs = np.array(streams.log_wealth)
+    if champion[0] and challenger[0]:
+        shares = np.array([challenger[0] / (champion[0] + challenger[0])])
+        kinds, values = np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 0.0, 1.0])
+        times = [count for units, ones in (champion, challenger) for count in (units - ones, ones)]
+        logs += (np.array(times)[:, None] * _log_steps(kinds, values, shares, streams.margin)).sum(axis=0)
+    return streams.model_copy(
+        update={
+            "log_wealth": tuple(logs.tolist()),
+            "peak": max(streams.peak, float(log_mean(logs, WEIGHTS))),
+            "champion_units": streams.champion_units + champion[0],
+            "champion_total": streams.champion_total + champion[1],
+            "challenger_units": streams.challenger_units + challenger[0],
+            "challenger_total": streams.challenger_total + challenger[1],
+        }
     )
 
 

@@ -35,7 +35,7 @@ class Cluster:
     api: Any
     rollout: dict[str, Any] = field(default_factory=lambda: {"strategy": "canary", "steps": STEPS, "maxDuration": "2h"})
     buckets: MemoryBuckets = field(default_factory=MemoryBuckets)
-    traffic: MemoryTraffic = field(default_factory=MemoryTraffic)
+    traffic: MemoryTraffic = field(default_factory=lambda: MemoryTraffic(told_apart=True))
     now: datetime = BEGIN
     epoch: int = 0
 
