@@ -112,6 +112,40 @@ def test_anything_less_is_not(found: Object) -> None:
     assert found_of(resource(predictor()), [found], None).rolled_out == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"command": ["serve"]}),
+        ({"args": ["--workers=1"]}, {"args": ["--workers=2"]}),
+        ({}, {"env": [{"name": "THREADS", "value": "2"}]}),
+        ({"env": [{"name": "THREADS", "value": "1"}]}, {"env": [{"name": "THREADS"}]}),
+    ],
+    ids=["a command", "arguments", "a new variable", "a variable of another value"],
+)
+def test_until_its_deployments_carry_a_change_it_is_not_rolled_out(before: Object, after: Object) -> None:
+    container = {"name": "model", "image": "trimtab/serving:1"}
+    wanted = resource(predictor(componentSpecs=[{"spec": {"containers": [{**container, **after}]}}]))
+    old, new = ({**container, "imagePullPolicy": "Always", **each} for each in (before, after))
+    for template, expected in ((old, frozenset()), (new, {"v7"})):
+        found = changed(deployment(), "spec.template.spec.containers", [template, {"name": "seldon-container-engine"}])
+        assert found_of(wanted, [found], None).rolled_out == expected
+
+
+def test_what_the_operator_fills_in_is_no_change() -> None:
+    container = {"name": "model", "image": "trimtab/serving:1", "env": [{"name": "SELDON_DEPLOYMENT_ID", "value": ""}]}
+    filled = {
+        **container,
+        "env": [
+            {"name": "SELDON_DEPLOYMENT_ID", "value": "flights"},
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ],
+        "resources": {},
+    }
+    found = changed(deployment(), "spec.template.spec.containers", [filled])
+    wanted = predictor(componentSpecs=[{"spec": {"containers": [container]}}])
+    assert found_of(resource(wanted), [found], None).rolled_out == {"v7"}
+
+
 def test_each_component_has_a_deployment_of_its_own() -> None:
     two = predictor()
     two["componentSpecs"].append({"spec": {"containers": [{"name": "scaler", "image": "s"}]}})

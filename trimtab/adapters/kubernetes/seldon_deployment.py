@@ -16,6 +16,7 @@ from trimtab.core.rollout.predictors import Body, Found
 
 LONGEST_NAME = 63
 ENGINE = "seldon-container-engine"
+OPERATORS = ("PREDICTIVE_UNIT_", "MLSERVER_", "PREDICTOR_", "SELDON_")  # variables that the operator writes itself
 NEVER_STARTS = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -92,12 +93,20 @@ def _is_of(predictor: Body, deployment: Object) -> bool:
     shadow = (template["metadata"].get("labels") or {}).get("seldon.io/shadow") == "true"
     if shadow != bool(predictor.get("shadow")):
         return False
-    images = {each["name"]: each.get("image") for each in template["spec"]["containers"]}
-    for component in predictor.get("componentSpecs") or ():
-        for container in component.get("spec", {}).get("containers") or ():
-            if container["name"] in images and container.get("image") not in (None, images[container["name"]]):
-                return False
-    return True
+    there = {each["name"]: each for each in template["spec"]["containers"]}
+    components = (each.get("spec") or {} for each in predictor.get("componentSpecs") or ())
+    written = [each for pods in components for each in pods.get("containers") or () if each["name"] in there]
+    return all(_runs(there[each["name"]], each) for each in written)
+
+
+def _runs(there: Object, written: Object) -> bool:
+    """Whether a container runs what is written; of the other fields the API server and the operator fill many in."""
+    for field in ("image", "command", "args"):
+        if written.get(field) and written[field] != there.get(field):
+            return False
+    given = {each["name"]: each.get("value", "") for each in there.get("env") or () if "valueFrom" not in each}
+    variables = {each["name"]: each.get("value", "") for each in written.get("env") or () if "valueFrom" not in each}
+    return all(given.get(name) == value for name, value in variables.items() if not name.startswith(OPERATORS))
 
 
 def failing_of(deployments: Iterable[Object], pods: Iterable[Object]) -> str:
