@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from programs import promtool
 
 ROOT = Path(__file__).parents[3]
@@ -157,3 +159,23 @@ def test_images_run_as_nobody_with_pinned_packages(image: str) -> None:
     assert "--require-hashes" in text
     assert "HEALTHCHECK" in text
     assert "ARG PYTHON=" in text
+
+
+def test_the_right_to_read_pipelines_is_given_by_its_component_alone(
+    rendered: dict[str, list[dict[str, Any]]], kustomize: Callable[[Path], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    components = [f"manifests/components/{name}" for name in ("pipeline-version", "one-namespace")]
+    body = {"resources": ["manifests/base"], "components": components}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(body))
+
+    def verbs(objects: list[dict[str, Any]]) -> list[list[str]]:
+        (role,) = (
+            each
+            for each in objects
+            if (each["kind"], each["metadata"]["name"]) == ("ClusterRole", "trimtab-controller")
+        )
+        return [rule["verbs"] for rule in role["rules"] if rule["resources"] == ["pipelines"]]
+
+    assert verbs(rendered["base"]) == []
+    assert verbs(kustomize(tmp_path)) == [["get", "list"]]
