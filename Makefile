@@ -28,9 +28,12 @@ demo: $(VENV)/library.done $(SERVING)/serving.done ## A year of real data throug
 test: $(VENV)/dev.done $(SERVING)/serving.done ## All tests but the long ones
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-.PHONY: test-cluster
-test-cluster: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done ## Tests against a real API server: KUBECONFIG's, or one of its own
+.PHONY: control-plane
+control-plane: $(VENV)/dev.done $(CLUSTER)/cluster.done ## The programs of the API server of `make test-cluster`, built once (some minutes)
 	@$(BIN)/python tests/cluster/programs.py >/dev/null
+
+.PHONY: test-cluster
+test-cluster: control-plane $(SERVING)/serving.done ## Tests against a real API server: KUBECONFIG's, or one of its own
 	@rm -rf build/rights
 	TRIMTAB_TEST_CLUSTER=1 TRIMTAB_TEST_RIGHTS=$(CURDIR)/build/rights $(BIN)/pytest tests/cluster -n 2 --dist loadgroup $(ARGS)
 	@# Of the whole suite, on an API server whose audit log can be read: every right was used, none was denied.
@@ -45,8 +48,7 @@ test-node: $(VENV)/dev.done ## Tests in real pods, on KUBECONFIG's cluster, its 
 	TRIMTAB_TEST_NODE=1 $(BIN)/pytest tests/node -n 0 -p no:randomly --timeout 900 -s $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/dev.done $(SERVING)/serving.done $(CLUSTER)/cluster.done ## Seeded random kills for SECONDS (default: all that are named)
-	@$(BIN)/python tests/cluster/programs.py >/dev/null
+soak: control-plane $(SERVING)/serving.done ## Seeded random kills for SECONDS (default: all that are named)
 	TRIMTAB_TEST_CLUSTER=1 TRIMTAB_SOAK_SECONDS=$(SECONDS_LIMIT) $(BIN)/pytest -m soak -n 0 --timeout 0 $(ARGS)
 SECONDS_LIMIT := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),)
 

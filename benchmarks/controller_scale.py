@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory, processor time and reaction of one controller.")
     parser.add_argument("--quick", action="store_true", help="12 models and 4 rollouts, 8 seconds of rest")
     size = QUICK if parser.parse_args().quick else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it started ends with it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (

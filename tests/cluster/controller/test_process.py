@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import bikes
 import pytest
+import yaml
 
 from trimtab.adapters import s3
 from trimtab.adapters.kubernetes.conditions import find
@@ -48,14 +53,14 @@ class Controllers:
 
     def __init__(self, cluster: Any, accounts: Any, namespace: str, folder: Path) -> None:
         self._cluster, self._namespace, self._folder = cluster, namespace, folder
-        self._kubeconfig = accounts.kubeconfig("controller")
+        self.kubeconfig = Path(accounts.kubeconfig("controller"))
         accounts.leads_in(namespace)
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> subprocess.Popen[bytes]:
         name = f"controller-{len(self.running)}"
         env = os.environ | {
-            "KUBECONFIG": str(self._kubeconfig),
+            "KUBECONFIG": str(self.kubeconfig),
             "TRIMTAB_STATE_BUCKET": "state",
             "TRIMTAB_WATCH_NAMESPACES": self._namespace,
             "TRIMTAB_PIPELINE_IMAGE": "trimtab/pipeline:test",
@@ -87,6 +92,101 @@ class Controllers:
                 process.wait()
 
 
+class Relay:
+    """Passes connections on to an address, and cuts them; bound to 127.0.0.1."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.passed = 0  # connections
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._refusing = threading.Event()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def cut(self) -> int:
+        """End every connection, without a word to either side. Returns how many there were."""
+        with self._lock:
+            some, self._open = self._open, set()
+        for each in some:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        return len(some) // 2
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Cut, and no connection comes about meanwhile."""
+        self._refusing.set()
+        self.cut()
+        try:
+            yield
+        finally:
+            self._refusing.clear()
+
+    def close(self) -> None:
+        self._refusing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                taken, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                there = socket.create_connection(self._to)
+            except OSError:  # the API server is away
+                taken.close()
+                continue
+            with self._lock:
+                refused = (
+                    self._refusing.is_set()
+                )  # under the lock: `away` cuts what came before, and nothing comes after
+                if not refused:
+                    self._open |= {taken, there}
+                    self.passed += 1
+            if refused:
+                taken.close()
+                there.close()
+                continue
+            for pair in ((taken, there), (there, taken)):
+                threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while body := one.recv(1 << 16):
+                other.sendall(body)
+        for each in (one, other):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._open -= {one, other}
+        one.close()
+
+
+@pytest.fixture
+def relay(controllers: Controllers, tmp_path: Path) -> Iterator[Relay]:
+    """What stands between the controllers of this test and the API server."""
+    given = yaml.safe_load(controllers.kubeconfig.read_text())
+    (named,) = given["clusters"]
+    server = urlsplit(named["cluster"]["server"])
+    if server.hostname != "127.0.0.1":
+        pytest.skip("the cluster is somebody else's: its certificate names no relay on this machine")
+    assert server.port is not None
+    found = Relay(server.hostname, server.port)
+    named["cluster"]["server"] = f"https://127.0.0.1:{found.port}"
+    controllers.kubeconfig = tmp_path / "relayed.kubeconfig"
+    controllers.kubeconfig.write_text(yaml.safe_dump(given))
+    yield found
+    found.close()
+
+
 @pytest.fixture
 def controllers(cluster: Any, accounts: Any, namespace: str, buckets: Any, tmp_path: Path) -> Iterator[Controllers]:
     body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trimtab-model"}}
@@ -114,6 +214,12 @@ def condition(cluster: Any, namespace: str, type: str) -> tuple[str, str]:
     status = cluster.api.get(MODEL, namespace, "bikes").get("status") or {}
     found = find(status.get("conditions") or (), type)
     return (found["status"], found["reason"]) if found else ("", "")
+
+
+def seen_generation(cluster: Any, namespace: str) -> int:
+    """Of the spec that the controller has looked at."""
+    status = cluster.api.get(MODEL, namespace, "bikes").get("status") or {}
+    return int(status.get("observedGeneration") or 0)
 
 
 def check_ends(cluster: Any, namespace: str, controllers: Controllers, message: str = PASSED) -> None:
@@ -218,6 +324,34 @@ def test_an_api_server_that_comes_back_is_watched_again(
         return bool(state.decisions.all())
 
     until(decided, controllers)
+
+
+def test_watches_that_are_cut_miss_nothing(
+    cluster: Any, namespace: str, buckets: Any, controllers: Controllers, relay: Relay
+) -> None:
+    apply(cluster, namespace)
+    controllers.start()
+    check_ends(cluster, namespace, controllers)
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+    for number in range(3):
+        assert relay.cut() > 0
+        suspended = {"spec": {"suspend": number % 2 == 0}}
+        generation = cluster.api.merge(MODEL, namespace, "bikes", suspended)["metadata"]["generation"]
+        # Far below the four minutes after which a watch begins anew by itself.
+        until(lambda generation=generation: seen_generation(cluster, namespace) >= generation, controllers, 60.0)
+    cluster.api.merge(MODEL, namespace, "bikes", {"spec": {"suspend": False}})
+    with relay.away():
+        # Nobody is told of these two: an upload, and a model of this name that is another one by now.
+        first = cluster.api.get(MODEL, namespace, "bikes")["metadata"]["uid"]
+        cluster.api.delete(MODEL, namespace, "bikes")
+        until(lambda: cluster.api.find(MODEL, namespace, "bikes") is None, controllers)
+        apply(cluster, namespace)
+        state = arrive(cluster, buckets, namespace)
+    assert cluster.api.get(MODEL, namespace, "bikes")["metadata"]["uid"] != first
+    until(lambda: condition(cluster, namespace, "Accepted") == ("True", "Accepted"), controllers)
+    until(state.decisions.all, controllers)
+    assert len(state.decisions.all()) == 1
+    assert controllers.running[0].poll() is None, "cut connections are no reason to end"
 
 
 def test_a_deleted_model_is_left_and_a_new_one_of_its_name_is_led(
