@@ -18,6 +18,7 @@ import pytest
 
 from trimtab.adapters.requests import Requests
 from trimtab.core.errors import TrimtabError
+from trimtab.core.observation import answered
 
 INSTANTS = 30
 VICTIMS = ("platform", "run", "step", "store")
@@ -102,7 +103,8 @@ def test_uploads_arriving_freely_while_things_are_killed_keep_the_invariants(
                 asked.append(Requests(state).ask("cli").id)
             offered = {entry for decision in decisions for entry in decision.entries}
             ended = len(state.decisions.outcomes()) == len(decisions)
-            return ended and bool(asked) and len(offered) == uploads + 1
+            # What was asked for has its decision: else that one begins just after all of this was found quiet.
+            return ended and bool(asked) and set(asked) <= answered(decisions) and len(offered) == uploads + 1
         return False
 
     site.wait_for(quiet)
