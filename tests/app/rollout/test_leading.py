@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from trimtab.adapters.memory_traffic import MemoryTraffic
+from trimtab.core.ports import Answer
 from trimtab.core.predictions import PredictionLine
 from trimtab.core.rollout.values import Phase
 
@@ -133,6 +135,28 @@ def test_replayed_losses_roll_back_what_answers_everything_well(rig: Rig) -> Non
 
     assert rig.at().phase is Phase.ROLLED_BACK
     assert "loss" in rig.at().reason
+
+
+def test_failures_that_only_wait_to_be_compared_are_heard_before_it_is_promoted(
+    make_rig: Callable[..., Rig],
+) -> None:
+    policy = "{strategy: canary, steps: [{setWeight: 50, minRequests: 20, minDuration: 20m}], maxDuration: 1d}"
+    rig = make_rig(rollout=policy, traffic=MemoryTraffic(told_apart=True))
+    rig.register()
+    rig.look()
+    rig.register("challenger")
+    rig.look(3)
+    begins, scrape = rig.at().step_started, 15
+    for _ in range(20 * 60 // scrape + 3):
+        rig.look(seconds=scrape)
+        until = rig.now.timestamp()
+        for version in (1, 2):
+            failed = version == 2 and rig.now >= begins + timedelta(minutes=18.5)
+            answer = Answer(until - 7, version, failed, 0.005, within=(until - scrape, until), teller=f"pod-{version}")
+            rig.traffic.record(*[answer] * 20)
+
+    assert rig.at().phase is Phase.ROLLED_BACK
+    assert rig.aliases() == (1, None)
 
 
 def test_with_labels_only_a_loss_shown_harmless_promotes(rig: Rig) -> None:

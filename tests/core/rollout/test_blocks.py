@@ -164,6 +164,22 @@ def test_harm_is_proven_by_scrapes_alone(spec: Make, epochs: Make) -> None:
     assert found[0] < 8
 
 
+def test_harm_that_begins_late_in_a_step_is_found_as_soon_and_what_waits_stays_small(spec: Make, epochs: Make) -> None:
+    rollout, splits = spec(), epochs(20, every=10_000.0)
+    begin_at = splits[0].confirmed_from.timestamp() + 20
+    late = 90.0  # minutes of a step that went well
+
+    def rates(at: Floats) -> tuple[Floats, Floats]:
+        return np.full(at.shape, 0.01), np.where(at >= late * 60, 0.9, 0.01)
+
+    segments = scraped(np.random.default_rng(26), begin_at, late + 6, rates, rate=5.0)
+    seen = read(rollout, splits, segments)
+    proven = [segment[0].within for segment, each in zip(segments, seen, strict=True) if proves_harm(each, rollout)]
+    assert proven
+    assert 0 < proven[0][1] - begin_at - late * 60 < 4.5 * 60  # a block of twelve scrapes, and the edges of it
+    assert max(len(each.blocks.model_dump_json()) for each in seen if each.blocks is not None) < 3000
+
+
 def test_a_gap_between_scrapes_makes_later_blocks_no_longer(spec: Make, epochs: Make) -> None:
     rollout, splits = spec(), epochs(20)
     begin_at = splits[0].confirmed_from.timestamp() + 20

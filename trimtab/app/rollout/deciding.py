@@ -8,9 +8,10 @@ from trimtab.app.rollout.look import Look
 from trimtab.app.rollout.measuring import Measuring, Reached, evidence_of, with_evidence
 from trimtab.core.rollout import progress
 from trimtab.core.rollout.decision import after_promotion, decide
+from trimtab.core.rollout.evidence import with_rest
 from trimtab.core.rollout.serving import promoting
 from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState
-from trimtab.core.rollout.verdicts import Hold, RollBack
+from trimtab.core.rollout.verdicts import Advance, Hold, Promote, RollBack
 
 
 class Deciding:
@@ -67,6 +68,10 @@ class Deciding:
         newer = look.open()[-1].version if len(look.open()) > 1 else None
         ready = spec.version in look.seen.ready
         verdict = decide(spec, asked, state, evidence_of(state), ready, look.now, newer)
+        if isinstance(verdict, Advance | Promote):
+            # Failures that have come and only wait to be compared are heard before the traffic moves on.
+            state = with_evidence(state, with_rest(evidence_of(state)), Reached.of(state))
+            verdict = decide(spec, asked, state, evidence_of(state), ready, look.now, newer)
         after = progress.after(state, verdict, look.now)
         failing = look.seen.failing.get(spec.version)
         if isinstance(verdict, Hold) and verdict.phase is Phase.PENDING and failing:

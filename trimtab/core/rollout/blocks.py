@@ -10,7 +10,7 @@ came: nothing hangs on who told first, nor on the split that was asked for.
 A counter says only between which scrapes a request came, and two pods are not scraped at once. A burst of failures that
 hits both could count for the challenger in one block and for the champion in the next. So every failure of the
 champion's that may have come while the challenger's did counts against it, in each block where that is so; and blocks
-are long against the scrapes, and longer the older the step is, so that this costs little.
+are long against the scrapes, and longer the older the step is, up to twelve of them, so that this costs little.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trimtab.core.records import Record
 from trimtab.core.rollout.live import Counts, Traffic
 
 SILENT_SECONDS = 15.0  # who tells nothing for so long, or for two scrapes, had no requests
-LEAST_SCRAPES = 2  # of a block
+LEAST_SCRAPES, MOST_SCRAPES = 2, 12  # of a block: harm that begins late in a step is found as soon
 GROWTH = 0.25  # of a block against the time since its epoch's first
 EXACT_SECONDS = 1.0  # what is known to the second
 
@@ -90,29 +90,20 @@ def take(blocks: Blocks, seen: Traffic) -> tuple[Blocks, list[Block]]:
     Times of which one variant alone has told go on waiting: they are compared with what the other brings.
     """
     new = _heaps(seen)
-    heaps = _merged([*blocks.waiting, *new])
     scrape = max((heap.until - heap.since for heap in new), default=blocks.scrape)
-    newest, told = _told(blocks.newest, seen, max(SILENT_SECONDS, 2 * scrape))
-    waiting, behind, edges, complete = [], blocks.behind, dict(blocks.edges), []
-    epochs = sorted({heap.epoch for heap in heaps})
-    for epoch in epochs:
-        some = [heap for heap in heaps if heap.epoch == epoch]
-        due, later = [h for h in some if h.until <= told], [h for h in some if h.until > told]
-        first, last = edges.get(epoch, (min(heap.since for heap in some),) * 2)
-        arms = {heap.challenger for heap in due}
-        if len(arms) < 2:
-            waiting += [*_as_one(due), *later]
-        elif epoch == epochs[-1] and not _is_long(told - last, told - first, scrape):
-            waiting += some
-        else:
-            complete.append(_block(epoch, due, [*behind, *later]))
-            edges[epoch] = (first, told)
-            waiting += later
-            if scrape > EXACT_SECONDS:
-                known = [heap for heap in (*behind, *due) if not heap.challenger]
-                behind = tuple(heap for heap in known if heap.until > told - 2 * scrape)
-    after = Blocks(waiting=tuple(waiting), behind=behind, newest=newest, edges=edges, scrape=scrape)
-    return after, complete
+    grown = Blocks(
+        waiting=tuple(_merged([*blocks.waiting, *new])),
+        behind=blocks.behind,
+        newest=_newest(blocks.newest, seen, _silence(scrape)),
+        edges=blocks.edges,
+        scrape=scrape,
+    )
+    return _cut(grown, at_once=False)
+
+
+def rest(blocks: Blocks) -> tuple[Blocks, list[Block]]:
+    """The same of what waits already, with blocks of whatever length: before a step that cannot wait for them."""
+    return _cut(blocks, at_once=True)
 
 
 def counted(counts: Sequence[Counts], complete: Iterable[Block]) -> tuple[Counts, ...]:
@@ -129,16 +120,49 @@ def counted(counts: Sequence[Counts], complete: Iterable[Block]) -> tuple[Counts
     return tuple(grown)
 
 
-def _told(before: Mapping[str, float], seen: Traffic, silence: float) -> tuple[dict[str, float], float]:
-    """The newest time by teller, of those that are not silent, and the time of which all of them have told."""
+def _cut(blocks: Blocks, at_once: bool) -> tuple[Blocks, list[Block]]:
+    scrape, told = blocks.scrape, _told(blocks)
+    waiting, behind, edges, complete = [], blocks.behind, dict(blocks.edges), []
+    epochs = sorted({heap.epoch for heap in blocks.waiting})
+    for epoch in epochs:
+        some = [heap for heap in blocks.waiting if heap.epoch == epoch]
+        due, later = [h for h in some if h.until <= told], [h for h in some if h.until > told]
+        first, last = edges.get(epoch, (min(heap.since for heap in some),) * 2)
+        arms = {heap.challenger for heap in due}
+        if len(arms) < 2:
+            waiting += [*_as_one(due), *later]
+        elif epoch == epochs[-1] and not (at_once or _is_long(told - last, told - first, scrape)):
+            edges[epoch] = (first, last)
+            waiting += [*_fewer(due, told - 2 * scrape), *later]
+        else:
+            complete.append(_block(epoch, due, [*behind, *later]))
+            edges[epoch] = (first, told)
+            waiting += later
+            if scrape > EXACT_SECONDS:
+                known = [heap for heap in (*behind, *due) if not heap.challenger]
+                behind = tuple(heap for heap in known if heap.until > told - 2 * scrape)
+    return blocks.model_copy(update={"waiting": tuple(waiting), "behind": behind, "edges": edges}), complete
+
+
+def _silence(scrape: float) -> float:
+    return max(SILENT_SECONDS, 2 * scrape)
+
+
+def _newest(before: Mapping[str, float], seen: Traffic, silence: float) -> dict[str, float]:
+    """The newest time by teller, of those that are not silent."""
     newest = dict(before)
     for teller, arm, until in zip(seen.teller, seen.challenger.tolist(), seen.until.tolist(), strict=True):
         name = f"{'challenger' if arm else 'champion'} {teller}"
         newest[name] = max(newest.get(name, 0.0), until)
     silent = max(newest.values(), default=0.0) - silence
-    newest = {name: at for name, at in newest.items() if at > silent}
-    arms = [[at for name, at in newest.items() if name.startswith(arm)] for arm in ("champion", "challenger")]
-    return newest, min(min(some, default=silent) for some in arms)
+    return {name: at for name, at in newest.items() if at > silent}
+
+
+def _told(blocks: Blocks) -> float:
+    """The time of which all have told who are not silent."""
+    silent = max(blocks.newest.values(), default=0.0) - _silence(blocks.scrape)
+    arms = [[at for name, at in blocks.newest.items() if name.startswith(arm)] for arm in ("champion", "challenger")]
+    return min(min(some, default=silent) for some in arms)
 
 
 def _heaps(seen: Traffic) -> list[Heap]:
@@ -172,9 +196,17 @@ def _as_one(due: Sequence[Heap]) -> list[Heap]:
     return [Heap(*ends, due[0].epoch, due[0].challenger, _sum(heap.tally for heap in due))]
 
 
+def _fewer(due: Sequence[Heap], old: float) -> list[Heap]:
+    """With what is too old for the edge of a block as one heap a variant: that a long block stays small."""
+    apart = [heap for heap in due if heap.until > old]
+    for arm in (False, True):
+        apart += _as_one([heap for heap in due if heap.challenger is arm and heap.until <= old])
+    return apart
+
+
 def _is_long(seconds: float, age: float, scrape: float) -> bool:
     """Whether a block is long enough for its blurred ends to matter little."""
-    return scrape <= EXACT_SECONDS or seconds >= max(LEAST_SCRAPES * scrape, GROWTH * age)
+    return scrape <= EXACT_SECONDS or seconds >= min(max(LEAST_SCRAPES * scrape, GROWTH * age), MOST_SCRAPES * scrape)
 
 
 def _block(epoch: int, due: Sequence[Heap], others: Sequence[Heap]) -> Block:

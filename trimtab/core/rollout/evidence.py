@@ -18,7 +18,7 @@ from pydantic import Field
 from trimtab.core.ports import Answer
 from trimtab.core.records import Record
 from trimtab.core.rollout import blocks, live, losses, mirrored, users
-from trimtab.core.rollout.blocks import Blocks
+from trimtab.core.rollout.blocks import Block, Blocks
 from trimtab.core.rollout.live import Counts, Traffic
 from trimtab.core.rollout.losses import LossEvidence
 from trimtab.core.rollout.mirrored import Mirrored
@@ -135,21 +135,24 @@ def _one_by_one(evidence: Evidence, spec: RolloutSpec, seen: Traffic, epochs: in
 
 
 def _in_blocks(evidence: Evidence, waiting: Blocks, seen: Traffic, epochs: int) -> Evidence:
-    waiting, complete = blocks.take(waiting, seen)
+    counts = live.counted(evidence.counts, seen, ~seen.shared, epochs)
+    return _with_blocks(evidence.model_copy(update={"counts": counts}), *blocks.take(waiting, seen))
+
+
+def with_rest(evidence: Evidence) -> Evidence:
+    """With what waits to be compared, as far as both variants have told of it: the same object where nothing does."""
+    waiting, complete = blocks.rest(evidence.blocks) if evidence.blocks is not None else (None, [])
+    return _with_blocks(evidence, waiting, complete) if complete else evidence
+
+
+def _with_blocks(evidence: Evidence, waiting: Blocks | None, complete: Sequence[Block]) -> Evidence:
     errors, latency = evidence.errors, evidence.latency
     for block in complete:
         errors = two_streams.update_block(errors, block.charged[:2], block.challenger[:2])
         if latency is not None:
             latency = two_streams.update_block(latency, block.charged[2:], block.challenger[2:])
-    counts = live.counted(evidence.counts, seen, ~seen.shared, epochs)
-    return evidence.model_copy(
-        update={
-            "errors": errors,
-            "latency": latency,
-            "counts": blocks.counted(counts, complete),
-            "blocks": waiting,
-        }
-    )
+    counts = blocks.counted(evidence.counts, complete)
+    return evidence.model_copy(update={"errors": errors, "latency": latency, "counts": counts, "blocks": waiting})
 
 
 def with_restart(evidence: Evidence, spec: RolloutSpec, version: int) -> Evidence:
