@@ -23,7 +23,7 @@ from trimtab.core.rollout import users
 from trimtab.core.rollout.users import Request, Users
 from trimtab.core.sequential import betting
 from trimtab.core.sequential.alternatives import SIZE, WEIGHTS, nearest
-from trimtab.core.sequential.mixing import log_mean
+from trimtab.core.sequential.mixing import ANEW, grown
 from trimtab.core.sequential.two_streams import log_steps
 
 Floats = NDArray[np.float64]
@@ -31,6 +31,7 @@ Flags = NDArray[np.bool_]
 ALPHA = 0.05
 NEEDED = np.log(1 / ALPHA)
 NEVER = 10**9
+GOOD, LATE = (1_000, 20_000), 3_000  # requests before and after harm begins
 AT_ONCE = 40  # rollouts: bounds memory
 INTERVAL, FAILED_CHECKS = 100, 5  # of the fixed thresholds
 LEAST = 30  # units of each variant before the z-test looks
@@ -64,11 +65,12 @@ class Rollouts:
 # The tests: at which unit each rolls back
 
 
-def ours(rollouts: Rollouts, margin: float) -> Floats:
+def ours(rollouts: Rollouts, margin: float, anew: float = ANEW) -> Floats:
     found = []
     for part in rollouts.parts():
         steps = log_steps(part.challenger.ravel(), part.values.ravel(), part.shares.ravel(), margin)
-        paths = log_mean(np.cumsum(steps.reshape(*part.challenger.shape, SIZE), axis=1), WEIGHTS)
+        begin = np.zeros((len(part.challenger), SIZE))
+        paths = grown(begin, steps.reshape(*part.challenger.shape, SIZE), WEIGHTS, anew, 0)[1]
         found.append(first(paths >= NEEDED))
     return np.concatenate(found)
 
@@ -115,12 +117,13 @@ def fixed_threshold(rollouts: Rollouts, limit: float) -> Floats:
     return first(np.cumsum(failed, axis=1) >= FAILED_CHECKS) * INTERVAL
 
 
-def paired(differences: Floats, margin: float) -> Floats:
+def paired(differences: Floats, margin: float, anew: float = ANEW) -> Floats:
     found = []
     for start in range(0, len(differences), AT_ONCE):
         part = differences[start : start + AT_ONCE]
         steps = np.log1p(((part - margin) / max(1 + margin, betting.LEAST_SPAN))[..., None] * betting.STAKES)
-        found.append(first(log_mean(np.cumsum(steps, axis=1), betting.WEIGHTS) >= NEEDED))
+        paths = grown(np.zeros((len(part), len(betting.STAKES))), steps, betting.WEIGHTS, anew, 0)[1]
+        found.append(first(paths >= NEEDED))
     return np.concatenate(found)
 
 
@@ -239,6 +242,27 @@ def detection(runs: int, rng: np.random.Generator) -> dict[str, dict[str, float]
     return found
 
 
+def late_harm(runs: int, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    """Requests from the beginning of harm, 0 for an alarm before it; `once` bets all of the wealth from the start."""
+    found = {}
+    for good in GOOD:
+        for rate in (0.3, 1.0):
+            arms = rng.random((runs, good + LATE)) < 0.5
+            begun = arms & (np.arange(good + LATE) >= good)
+            values = (rng.random(arms.shape) < np.where(begun, rate, RATES[0])).astype(float)
+            rollouts = Rollouts(arms, values, np.full(arms.shape, 0.5))
+            tests = {
+                "ours": ours(rollouts, 0.01),
+                "once": ours(rollouts, 0.01, anew=0.0),
+                "fixed": fixed_threshold(rollouts, RATES[0] + 0.01),
+            }
+            after = {name: np.where(at > good, at - good, 0) for name, at in tests.items()}
+            found[f"{good:,} good ones, then {rate:.0%} fail".replace("%", " %")] = {
+                name: float(np.median(at)) for name, at in after.items()
+            }
+    return found
+
+
 def losses(runs: int, rng: np.random.Generator) -> dict[str, dict[str, float]]:
     """0/1 losses of 10 % against 2 % on the same rows, with maxLossIncrease .02."""
     found = {}
@@ -257,7 +281,7 @@ def losses(runs: int, rng: np.random.Generator) -> dict[str, dict[str, float]]:
 def promoted(runs: int, rng: np.random.Generator) -> float:
     """How often a challenger at twice maxLossIncrease is shown harmless, in 2,000 pairs."""
     champion, challenger = rng.random((runs, 2000)) < 0.10, rng.random((runs, 2000)) < 0.14
-    return share_of(paired(champion.astype(float) - challenger, -0.02))
+    return share_of(paired(champion.astype(float) - challenger, -0.02, anew=0.0))
 
 
 def share_of(found: Floats) -> float:
@@ -290,6 +314,14 @@ def main() -> None:
     header = ("challenger's share", "oracle", "ours", "ratio", "at most", "IPW betting", "fixed thresholds")
     show(header, [(name, *(count(value) for value in row.values())) for name, row in found.items()])
 
+    late = late_harm(timed // 5, rng)
+    print(f"\nRequests until harm that begins late is found, share 50 %, margin 0.01: medians of {timed // 5}")
+    header = ("", "ours", "begun once", "fixed thresholds")
+    show(
+        header,
+        [(name, *(count(value) if value else "too early" for value in row.values())) for name, row in late.items()],
+    )
+
     loss = losses(timed, rng)
     print("\nThe same harm in the loss, margin .02: pairs by replay against weighted traffic at 10 %")
     header = ("", "pairs", "weighted, ours", "weighted, IPW")
@@ -302,6 +334,7 @@ def main() -> None:
         "within_alpha": within,
         "detection": found,
         "detection_met": all(row["ratio"] <= row["at_most"] for row in found.values()),
+        "late_harm": late,
         "losses": loss,
         "twice_promoted": twice,
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trimtab.core.sequential import betting
 from trimtab.core.sequential.alternatives import SIZE, WEIGHTS
-from trimtab.core.sequential.mixing import log_mean
+from trimtab.core.sequential.mixing import ANEW, grown
 from trimtab.core.sequential.two_streams import log_steps
 
 Floats = NDArray[np.float64]
@@ -24,7 +24,8 @@ def two_streams(challenger: NDArray[np.bool_], values: Floats, shares: Floats, m
         part = slice(start, start + AT_ONCE)
         arms = challenger[part]
         steps = log_steps(arms.ravel(), values[part].ravel(), shares[part].ravel(), margin)
-        found[part] = log_mean(np.cumsum(steps.reshape(*arms.shape, SIZE), axis=1), WEIGHTS)
+        begin = np.zeros((len(arms), SIZE))
+        found[part] = grown(begin, steps.reshape(*arms.shape, SIZE), WEIGHTS, ANEW, 0)[1]
     return found
 
 
@@ -35,7 +36,8 @@ def pairs(differences: Floats, margin: float) -> Floats:
         part = slice(start, start + AT_ONCE)
         relative = (differences[part] - margin) / max(1 + margin, betting.LEAST_SPAN)
         steps = np.log1p(relative[..., None] * betting.STAKES)
-        found[part] = log_mean(np.cumsum(steps, axis=1), betting.WEIGHTS)
+        begin = np.zeros((len(relative), len(betting.STAKES)))
+        found[part] = grown(begin, steps, betting.WEIGHTS, ANEW, 0)[1]
     return found
 
 

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import comb
 
 from trimtab.core.sequential.alternatives import SIZE, WEIGHTS, bets, nearest
+from trimtab.core.sequential.mixing import ANEW
 from trimtab.core.sequential.two_streams import TwoStreams, log_steps, update, update_block
 
 rates = st.floats(0, 1)
@@ -46,7 +47,7 @@ def test_no_block_gains_in_expectation_whoever_answered_how_many(
     for a in range(sizes[0] + 1):
         for b in range(sizes[1] + 1):
             chance = _binomial(a, sizes[0], champion) * _binomial(b, sizes[1], challenger)
-            block = update_block(TwoStreams(margin=margin), (sizes[0], a), (sizes[1], b))
+            block = update_block(TwoStreams(margin=margin, anew=ANEW), (sizes[0], a), (sizes[1], b))
             expected += chance * np.exp(block.log_e)
     assert expected <= 1 + 1e-9
 
@@ -63,6 +64,33 @@ def test_a_block_is_its_units_at_its_own_share_looked_at_once() -> None:
 def test_a_block_of_one_variant_alone_is_counted_and_proves_nothing() -> None:
     block = update_block(TwoStreams(margin=0.01), (500, 0), (0, 0))
     assert (block.champion_units, block.log_e) == (500, pytest.approx(0, abs=1e-12))
+
+
+def test_harm_that_begins_late_is_found_nearly_as_soon_as_harm_from_the_start() -> None:
+    rng = np.random.default_rng(3)
+    good, arms = 50_000, rng.random(60_000) < 0.5
+    failed = rng.random(len(arms)) < np.where(arms & (np.arange(len(arms)) >= good), 0.3, 0.02)
+    needed = {}
+    for anew in (0.0, ANEW):
+        streams = TwoStreams(margin=0.01, anew=anew)
+        for start in range(0, len(arms), 50):
+            part = slice(start, start + 50)
+            streams = update(streams, arms[part], failed[part].astype(float), np.full(50, 0.5))
+            if streams.peak >= np.log(20):
+                break
+        needed[anew] = start - good
+    assert 0 < needed[ANEW] < 300
+    assert needed[0.0] > 1500, "what good traffic has cost must be won back first"
+
+
+def test_blocks_begin_anew_as_single_units_do() -> None:
+    streams = TwoStreams(margin=0.01, anew=ANEW)
+    for _ in range(100):
+        streams = update_block(streams, (400, 8), (300, 6))
+    assert streams.log_e > -9
+    for _ in range(2):
+        streams = update_block(streams, (20, 0), (20, 20))
+    assert streams.log_e == streams.peak > np.log(20)
 
 
 @pytest.mark.parametrize("units", [(2, 3), (2, -1)])
@@ -104,15 +132,17 @@ def test_portions_give_the_same_bits_as_all_at_once(data: st.DataObject, count: 
 def test_portions_give_the_same_bits_across_the_chunks_of_a_long_update() -> None:
     rng = np.random.default_rng(5)
     arms, values, share = rng.random(45_000) < 0.1, (rng.random(45_000) < 0.02).astype(float), np.full(45_000, 0.1)
-    whole = update(TwoStreams(margin=0.01), arms, values, share)
-    first = update(TwoStreams(margin=0.01), arms[:17_001], values[:17_001], share[:17_001])
+    begin = TwoStreams(margin=0.01, anew=ANEW)
+    whole = update(begin, arms, values, share)
+    first = update(begin, arms[:17_001], values[:17_001], share[:17_001])
     assert update(first, arms[17_001:], values[17_001:], share[17_001:]) == whole
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_requests_that_only_one_variant_can_answer_are_counted_and_prove_nothing(share: float) -> None:
-    streams = update(TwoStreams(margin=0.01), np.full(500, share == 1), np.ones(500), np.full(500, share))
-    assert streams.champion_units + streams.challenger_units == 500
+    begin = TwoStreams(margin=0.01, anew=ANEW)
+    streams = update(begin, np.full(5000, share == 1), np.ones(5000), np.full(5000, share))
+    assert streams.units == 5000
     assert streams.log_e == pytest.approx(0, abs=1e-12)
 
 
@@ -125,7 +155,7 @@ def test_values_and_shares_outside_their_range_are_refused(value: float, share: 
 def test_wealth_neither_overflows_nor_dies_in_a_million_requests() -> None:
     arms = np.tile([True, False], 100_000)
     share = np.full(len(arms), 0.5)
-    streams = TwoStreams(margin=0.01)
+    streams = TwoStreams(margin=0.01, anew=ANEW)
     for _ in range(5):
         streams = update(streams, arms, arms.astype(float), share)  # every challenger's request fails
     assert np.isfinite(streams.log_e)

@@ -26,7 +26,7 @@ from trimtab.core.rollout.users import Users
 from trimtab.core.rollout.values import RolloutSpec, WeightEpoch
 from trimtab.core.sequential import two_streams
 from trimtab.core.sequential.betting import Bets
-from trimtab.core.sequential.mixing import Floats
+from trimtab.core.sequential.mixing import ANEW, Floats
 from trimtab.core.sequential.two_streams import Flags, TwoStreams
 
 
@@ -82,9 +82,9 @@ def begin(spec: RolloutSpec, told_apart: bool = False) -> Evidence:
     analysis = spec.policy.analysis
     judged = spec.max_latency_milliseconds is not None
     return Evidence(
-        errors=TwoStreams(margin=analysis.max_error_ratio_increase),
-        latency=TwoStreams(margin=analysis.max_latency_exceedance_increase) if judged else None,
-        mirrored=Mirrored(bets=Bets(margin=analysis.max_error_ratio_increase)),
+        errors=TwoStreams(margin=analysis.max_error_ratio_increase, anew=ANEW),
+        latency=TwoStreams(margin=analysis.max_latency_exceedance_increase, anew=ANEW) if judged else None,
+        mirrored=Mirrored(bets=Bets(margin=analysis.max_error_ratio_increase, anew=ANEW)),
         loss=LossEvidence(weighted=spec.depend_on_prediction),
         users=Users() if spec.policy.sticky_header is not None else None,
         blocks=Blocks() if told_apart else None,

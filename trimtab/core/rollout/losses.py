@@ -1,8 +1,8 @@
 """
 The loss that labels tell of: whether the challenger's exceeds the champion's by more than the margin, or by less.
 
-Two e-processes over the same losses, with opposite nulls: one proves harm, the other proves its absence, which
-promotion needs.
+Two e-processes over the same losses, with opposite nulls: one proves harm, also such as begins late; the other proves
+its absence, over all of the past, which promotion needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trimtab.core.rollout.users import Request, Units, Users
 from trimtab.core.rollout.values import RolloutSpec, WeightEpoch
 from trimtab.core.sequential import betting, bounds, two_streams
 from trimtab.core.sequential.betting import Bets
-from trimtab.core.sequential.mixing import Floats
+from trimtab.core.sequential.mixing import ANEW, Floats
 from trimtab.core.sequential.two_streams import Flags, TwoStreams
 
 SHOWN_ALPHA = 0.05  # of the interval that is shown beside the tests; it decides nothing
@@ -51,7 +51,7 @@ class LossEvidence(Record):
 def of_pairs(margin: float, champion: Floats, challenger: Floats) -> LossEvidence:
     """Both processes over pairs, in their order; losses in [0, 1]."""
     worse = np.asarray(challenger, dtype=np.float64) - np.asarray(champion, dtype=np.float64)
-    harm = betting.update(Bets(margin=margin), worse)
+    harm = betting.update(Bets(margin=margin, anew=ANEW), worse)
     safe = betting.update(Bets(margin=-margin), -worse)
     low, high = bounds.interval((1 + worse) / 2, SHOWN_ALPHA) if len(worse) else (0.0, 1.0)
     return LossEvidence(
@@ -96,7 +96,7 @@ def of_weighted_traffic(
         ]
         units = users.update(Users(), requests, users.window_seconds(spec.policy))[1]
     margin = spec.policy.analysis.max_loss_increase
-    harm = two_streams.update(TwoStreams(margin=margin), units.challenger, units.failed, units.share)
+    harm = two_streams.update(TwoStreams(margin=margin, anew=ANEW), units.challenger, units.failed, units.share)
     # The same streams with their parts exchanged: is the champion's loss lower by less than the margin?
     safe = two_streams.update(TwoStreams(margin=-margin), ~units.challenger, units.failed, 1 - units.share)
     return LossEvidence(

@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.core.records import Record
-from trimtab.core.sequential.mixing import Floats, log_mean, running
+from trimtab.core.sequential import mixing
+from trimtab.core.sequential.mixing import Floats
 
 STAKES = np.array([0.05, 0.2, 0.55, 0.97])  # of what a single pair can cost
 WEIGHTS = np.array([0.1, 0.2, 0.4, 0.3])  # large stakes find what is urgent, small ones what is slight
@@ -24,9 +25,14 @@ CHUNK = 50_000  # observations at a time: bounds memory
 
 
 class Bets(Record):
-    """An e-process against "the mean difference is at most `margin`"; JSON of some 200 bytes, however long it runs."""
+    """
+    An e-process against "the mean difference is at most `margin`"; JSON of some 200 bytes, however long it runs.
+
+    `anew` is the share of the wealth that begins to bet later (`mixing`).
+    """
 
     margin: float
+    anew: float = 0.0
     log_wealth: tuple[float, ...] = (0.0,) * len(STAKES)  # by stake
     peak: float = 0.0  # highest log e-value so far, at least that of the start
     pairs: int = 0
@@ -35,7 +41,7 @@ class Bets(Record):
     @property
     def log_e(self) -> float:
         """Natural log of the e-value now."""
-        return float(log_mean(np.array(self.log_wealth), WEIGHTS))
+        return float(mixing.log_e(np.array(self.log_wealth), WEIGHTS, self.anew, self.pairs))
 
 
 def update(bets: Bets, differences: Floats) -> Bets:
@@ -59,11 +65,12 @@ def update(bets: Bets, differences: Floats) -> Bets:
     for start in range(0, len(differences), CHUNK):
         part = differences[start : start + CHUNK]
         steps = np.log1p(((part - bets.margin) / span)[:, None] * STAKES)
-        path = running(logs, steps)
-        logs, peak = path[-1], max(peak, float(log_mean(path, WEIGHTS).max()))
+        logs, path = mixing.grown(logs, steps, WEIGHTS, bets.anew, bets.pairs + start)
+        peak = max(peak, float(path.max()))
         total = float(np.cumsum(np.concatenate([[total], part]))[-1])
     return Bets(
         margin=bets.margin,
+        anew=bets.anew,
         log_wealth=tuple(logs.tolist()),
         peak=peak,
         pairs=bets.pairs + len(differences),

@@ -22,17 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.core.records import Record
+from trimtab.core.sequential import mixing
 from trimtab.core.sequential.alternatives import SIZE, WEIGHTS, bets
-from trimtab.core.sequential.mixing import Floats, log_mean, running
+from trimtab.core.sequential.mixing import Floats
 
 CHUNK = 20_000  # units at a time: bounds memory
 Flags = NDArray[np.bool_]
 
 
 class TwoStreams(Record):
-    """An e-process against "the challenger's mean exceeds the champion's by at most `margin`"; JSON of about 1 kB."""
+    """
+    An e-process against "the challenger's mean exceeds the champion's by at most `margin`"; JSON of about 1 kB.
+
+    `anew` is the share of the wealth that begins to bet later (`mixing`).
+    """
 
     margin: float
+    anew: float = 0.0
     log_wealth: tuple[float, ...] = (0.0,) * SIZE  # by alternative
     peak: float = 0.0  # highest log e-value so far, at least that of the start
     champion_units: int = 0
@@ -43,7 +49,11 @@ class TwoStreams(Record):
     @property
     def log_e(self) -> float:
         """Natural log of the e-value now."""
-        return float(log_mean(np.array(self.log_wealth), WEIGHTS))
+        return float(mixing.log_e(np.array(self.log_wealth), WEIGHTS, self.anew, self.units))
+
+    @property
+    def units(self) -> int:
+        return self.champion_units + self.challenger_units
 
     @property
     def champion_mean(self) -> float | None:
@@ -78,10 +88,12 @@ def update(streams: TwoStreams, challenger: Flags, values: Floats, shares: Float
     logs, peak = np.array(streams.log_wealth), streams.peak
     for start in range(0, len(values), CHUNK):
         part = slice(start, start + CHUNK)
-        path = running(logs, log_steps(challenger[part], values[part], shares[part], streams.margin))
-        logs, peak = path[-1], max(peak, float(log_mean(path, WEIGHTS).max()))
+        steps = log_steps(challenger[part], values[part], shares[part], streams.margin)
+        logs, path = mixing.grown(logs, steps, WEIGHTS, streams.anew, streams.units + start)
+        peak = max(peak, float(path.max()))
     return TwoStreams(
         margin=streams.margin,
+        anew=streams.anew,
         log_wealth=tuple(logs.tolist()),
         peak=peak,
         champion_units=streams.champion_units + int((~challenger).sum()),
@@ -116,10 +128,12 @@ def update_block(streams: TwoStreams, champion: tuple[int, int], challenger: tup
         kinds, values = np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 0.0, 1.0])
         times = [count for units, ones in (champion, challenger) for count in (units - ones, ones)]
         logs += (np.array(times)[:, None] * _log_steps(kinds, values, shares, streams.margin)).sum(axis=0)
+    log_e = float(mixing.log_e(logs, WEIGHTS, streams.anew, streams.units))
+    logs = mixing.begun(logs, streams.anew, streams.units, streams.units + champion[0] + challenger[0])
     return streams.model_copy(
         update={
             "log_wealth": tuple(logs.tolist()),
-            "peak": max(streams.peak, float(log_mean(logs, WEIGHTS))),
+            "peak": max(streams.peak, log_e),
             "champion_units": streams.champion_units + champion[0],
             "champion_total": streams.champion_total + champion[1],
             "challenger_units": streams.challenger_units + challenger[0],
