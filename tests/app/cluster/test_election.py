@@ -83,6 +83,18 @@ def test_who_cannot_renew_is_told_before_another_may_lead(api: Any, monkeypatch:
     assert "did not answer for" in lost[0]
 
 
+def test_whatever_goes_wrong_with_renewing_the_leader_hears_of_it(api: Any, monkeypatch: Any) -> None:
+    lost: list[str] = []
+    first = election(api, "first", lost)
+    assert first.win(RUNNING)
+    monkeypatch.setattr(api, "find", lambda *_: {}["what nobody thought of"])
+    deadline = time.monotonic() + 20
+    while not lost:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert "did not answer for" in lost[0]
+
+
 def test_who_is_to_stop_while_standing_by_does_not_lead(api: Any) -> None:
     held = {"holderIdentity": "other", "leaseDurationSeconds": 600}
     api.put(LEASE, {"metadata": {"namespace": "trimtab", "name": "controller"}, "spec": held})

@@ -198,7 +198,7 @@ class Api:
 
         headers = {"Accept": "application/json", "Content-Type": content or "application/json"}
         try:
-            return self._client.call_api(
+            answer = self._client.call_api(
                 path,
                 method,
                 query_params=list((query or {}).items()),
@@ -209,6 +209,9 @@ class Api:
                 _return_http_data_only=True,
                 _request_timeout=(CONNECT_SECONDS, seconds),
             )
+            if not stream:
+                _ = answer.data  # read here, where an answer that is cut short is told as none
+            return answer
         except ApiException as error:
             raise _told(method, path, error.status or 0, error.body) from error
         except (HTTPError, OSError) as error:

@@ -121,8 +121,8 @@ class Election:
             try:
                 if holder := self._try():
                     why = f"{holder} leads"
-            except TrimtabError as error:
-                log.info("the Lease could not be renewed: %s", error.message)
+            except Exception as error:  # whatever it is: unseen, this thread would end and the leader go on for ever
+                log.info("the Lease could not be renewed: %s", getattr(error, "message", repr(error)))
             # Two thirds: it must have ended before another may begin.
             if not why and self._clock() - self._renewed > self._seconds * 2 / 3:
                 why = f"the API server did not answer for {self._clock() - self._renewed:.0f} s, and another may lead"
