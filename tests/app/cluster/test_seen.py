@@ -21,12 +21,13 @@ class Rollouts:
     def __init__(self) -> None:
         self.led: list[str] = []
         self.ended: list[str] = []
+        self.missed: set[str] = set()  # uids of which nothing is left
         self.begun, self.over = threading.Event(), threading.Event()
 
     def lead_free(self, rollout: Object) -> float:
         self.led.append(rollout["metadata"]["uid"])
         self.begun.set()
-        return 3600.0
+        return 3600.0 if rollout["metadata"]["uid"] not in self.missed else 0.0
 
     def gone_free(self, rollout: Object) -> float:
         self.ended.append(rollout["metadata"]["uid"])
@@ -58,3 +59,22 @@ def test_a_rollout_that_was_made_again_leaves_the_end_of_the_former_alone(api: A
         cluster.stop()
     assert rollouts.ended == ["old", "old"]
     assert rollouts.led == ["new"]
+
+
+def test_a_rollout_whose_deletion_the_watch_missed_is_looked_at_once(api: Any) -> None:
+    rollouts = Rollouts()
+    rollouts.missed.add("old")
+    cluster = Cluster(api, ClusterSettings("state"), MemoryBuckets(), rollouts)  # type: ignore[arg-type]
+    cluster.seen(ROLLOUT, "ADDED", free("old"))
+    cluster.start()
+    try:
+        assert rollouts.begun.wait(30)
+        # Another look at the former would come before that at a later one.
+        rollouts.begun.clear()
+        other = free("other")
+        other["metadata"]["name"] = "another"
+        cluster.seen(ROLLOUT, "ADDED", other)
+        assert rollouts.begun.wait(30)
+    finally:
+        cluster.stop()
+    assert rollouts.led == ["old", "other"]

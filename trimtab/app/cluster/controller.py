@@ -99,8 +99,7 @@ class Cluster:
             case "serving":
                 return self.models.lead(work.key)
             case "rollout":
-                rollout = self._free.get(work.key)
-                return self._rollouts.lead_free(rollout) if rollout is not None else None
+                return self._lead_free(work.key)
             case "ended":
                 return self._end(work.uid)
             case "orphans":
@@ -109,6 +108,11 @@ class Cluster:
                 for key in self.models.left_behind():
                     self.workers.add(Work("serving", key))
                 return ORPHANS_SECONDS
+
+    def _lead_free(self, key: Key) -> float | None:
+        rollout = self._free.get(key)
+        pause = self._rollouts.lead_free(rollout) if rollout is not None else 0.0
+        return pause or None  # 0: it was deleted, and the watch missed that
 
     def _end(self, uid: str) -> float | None:
         """A rollout without a model was deleted: what it holds is given back, in as many looks as that takes."""
