@@ -135,6 +135,15 @@ def test_who_answers_is_not_removed_before_his_successor_can() -> None:
     assert traffic(patched(ready, write)) == {"v6": 100}
 
 
+@pytest.mark.parametrize("weights", [None, {}], ids=["no virtual service", "no routes"])
+def test_where_nobody_knows_who_answers_none_goes_before_his_successor_can(weights: Mapping[str, int] | None) -> None:
+    seen = replace(found(predictor("main", 100), predictor("v6"), ready="main"), weights=weights)
+    assert after(seen, serving(6)) is None
+    write = after(replace(seen, rolled_out=frozenset({"main", "v6"})), serving(6))
+    assert write is not None
+    assert write.what == "remove main"
+
+
 def test_the_former_champion_is_kept_at_0_and_the_promoted_stays_where_it_is_in_the_list() -> None:
     seen = found(predictor("v6", 50), predictor("v7", 50), book=Book(serving(6, 7, 50), ("v6",)))
     wanted = serving(7, None, 0, 6)

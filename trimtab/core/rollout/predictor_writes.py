@@ -61,8 +61,8 @@ def _drop(found: Found, split: Split, serving: Serving) -> Write | None:
     if not leaving or split.champion not in found.names:
         return None
     serves = split.champion in found.rolled_out or found.weight(split.champion) > 0
-    if any(found.weight(name) for name in leaving) and not serves:
-        return None  # he answers, and his successor does not yet
+    if not serves and (not found.weights or any(found.weight(name) for name in leaving)):
+        return None  # he answers, or may do so as far as anybody knows, and his successor does not yet
     book = replace(_asked(found.book, split, serving), let_go=tuple(sorted({*found.book.let_go, *unready})))
     staying = [name for name in found.names if name not in leaving and not _is_shadow(found, name)]
     weights = {name: found.predictors[found.names.index(name)].get("traffic", 0) for name in staying}
