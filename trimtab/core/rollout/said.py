@@ -84,8 +84,8 @@ def taken(spec: RolloutSpec, state: RolloutState | None, asked: Asked, said: Sai
 
 
 def _waiting(spec: RolloutSpec, state: RolloutState | None) -> int | None:
-    """The pause step that waits for approval."""
+    """The pause step that waits for approval; it goes on waiting while something fails."""
     steps = spec.policy.steps
-    if state is None or state.phase is not Phase.PAUSED or state.step >= len(steps):
+    if state is None or state.phase not in (Phase.PAUSED, Phase.ERROR) or state.step >= len(steps):
         return None
     return state.step if steps[state.step].pause is not None else None

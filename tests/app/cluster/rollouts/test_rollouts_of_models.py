@@ -173,6 +173,19 @@ def test_an_approval_whose_taking_back_was_lost_is_not_taken_twice(
     assert twice.object()["spec"]["approved"] is False
 
 
+def test_an_approval_counts_though_the_router_was_away_when_it_came(twice: Cluster) -> None:
+    twice.traffic.unreachable = "no webhook"
+    with contextlib.suppress(Unavailable):
+        twice.look()
+    assert twice.status()["phase"] == "Error"
+    twice.ask(approved=True, approvedBy="anna")
+    twice.traffic.unreachable = ""
+    twice.look(3)
+
+    assert twice.state.rollouts.asked(1).approved == (0,)
+    assert twice.at().step == 1
+
+
 def test_whoever_approves_again_at_once_approves_the_next_step(twice: Cluster) -> None:
     for _ in range(2):
         twice.ask(approved=True, approvedBy="anna")
