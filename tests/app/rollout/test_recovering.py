@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trimtab.core.errors import Fenced, Unavailable
+from trimtab.core.ports import Serving
 from trimtab.core.rollout.values import Phase
 
 Rig = Any
@@ -121,6 +122,59 @@ def test_after_a_restart_the_champion_alone_answers_until_the_challenger_is_read
     first, second = rig.at().epochs
     assert first.confirmed_to is not None
     assert second.confirmed_from > first.confirmed_to
+
+
+def test_a_challenger_that_dies_before_its_promotion_is_confirmed_is_rolled_back(rig: Rig) -> None:
+    rig.look(2)
+    rig.send(400)
+    rig.look(2)
+    rig.traffic.stalled = True  # an operator that is down, or waits for every pod
+    rig.send(300)
+    rig.look()
+    assert (rig.at().weight_percent, rig.route()) == (100, (1, 2, 50))
+    rig.traffic.fail(2, "CrashLoopBackOff")
+    rig.look(24, seconds=5)
+    assert rig.at().phase is Phase.CANARY
+    rig.look(2, seconds=5)
+
+    assert rig.at().phase is Phase.ROLLED_BACK
+    assert "v2 has not been ready for 2m" in rig.at().reason
+    rig.traffic.stalled = False
+    rig.look(2, seconds=1)
+    assert rig.route() == (1, None, 0)
+    assert rig.aliases() == (1, None)
+
+
+def test_a_challenger_that_is_back_soon_is_promoted_after_all(rig: Rig) -> None:
+    rig.look(2)
+    rig.send(400)
+    rig.look(2)
+    rig.traffic.stalled = True
+    rig.send(300)
+    rig.look()
+    rig.traffic.fail(2, "its node is drained")
+    rig.look(20, seconds=5)
+    rig.traffic.make_ready(2)
+    rig.look(10, seconds=5)
+    rig.traffic.stalled = False
+    rig.look(3, seconds=1)
+
+    assert rig.aliases() == (2, None)
+
+
+def test_a_split_that_somebody_puts_back_again_and_again_is_kept_and_told_once(rig: Rig) -> None:
+    rig.look(3)
+    for _ in range(200):
+        rig.traffic.routes.append(Serving(1))
+        rig.traffic.stalled = True
+        rig.look(seconds=5)
+        rig.traffic.stalled = False
+        rig.look()
+    assert len(rig.at().epochs) == 2
+    assert len(rig.told("rollout")) <= 4
+    before = rig.requests()
+    rig.send(400)  # half of a minute later it is still measured
+    assert rig.requests() > before
 
 
 def test_no_answer_counts_twice_and_none_is_left_out_by_a_restart(rig: Rig) -> None:

@@ -422,6 +422,18 @@ def test_a_crashed_challenger_holds_where_it_is(case: Any) -> None:
     assert verdict.phase is Phase.CANARY
 
 
+def test_a_challenger_that_is_gone_while_requests_go_to_it_is_rolled_back(case: Any) -> None:
+    found = case().served(500).ask(paused=True)
+    found.ready = False
+    found.change(unanswered_since=found.start)
+    found.after = timedelta(seconds=119)
+    assert isinstance(found.decide(), Hold)
+    found.after = timedelta(seconds=120)
+    verdict = found.decide()
+    assert isinstance(verdict, RollBack)
+    assert verdict.reason == "v7 has not been ready for 2m, and the router sends it requests"
+
+
 # Probation
 
 

@@ -62,11 +62,12 @@ class Deciding:
 
     def _decided(self, look: Look, spec: RolloutSpec, state: RolloutState) -> RolloutState:
         state = self._measuring.measure(spec, state, look.seen, look.now)
+        ready = spec.version in look.seen.ready
+        state = progress.answering(state, look.seen, spec.version, look.now)
         asked = self._rollouts.asked(spec.number)
-        if promoting(state) and (look.champion == spec.version or not asked.aborted):
+        if promoting(state) and (look.champion == spec.version or (ready and not asked.aborted)):
             return state  # it is decided, and only to be confirmed
         newer = look.open()[-1].version if len(look.open()) > 1 else None
-        ready = spec.version in look.seen.ready
         verdict = decide(spec, asked, state, evidence_of(state), ready, look.now, newer)
         if isinstance(verdict, Advance | Promote):
             # Failures that have come and only wait to be compared are heard before the traffic moves on.

@@ -2,7 +2,8 @@
 What a rollout does next: spec, wishes, state, evidence and *now* come in, a verdict comes out.
 
 The order is the policy: what people ended; harm, which nothing outvotes; what people asked for; time; gates; proof.
-Only proven harm rolls back, only proven absence of harm promotes where labels exist, and no traffic is no evidence.
+Only proven harm rolls back, or that it is gone while requests go to it; only proven absence of harm promotes where labels
+exist; and no traffic is no evidence.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from trimtab.core.rollout.values import Asked, Phase, RolloutSpec, RolloutState
 from trimtab.core.rollout.verdicts import Abort, Advance, Hold, Probation, Promote, RollBack, Settle, Supersede, Verdict
 from trimtab.core.spec.rollout import Step
 from trimtab.core.spec.units import format_duration
+
+UNANSWERED = timedelta(minutes=2)  # a pod that moves to another node is back by then
 
 
 def decide(
@@ -45,6 +48,8 @@ def decide(
     proven = _rolled_back(spec, evidence)
     if proven is not None:
         return proven
+    if state.unanswered_since is not None and now - state.unanswered_since >= UNANSWERED:
+        return _unanswered(spec, evidence)
     if asked.promoted:
         if not ready:
             return Hold(f"asked to promote v{spec.version}, which is not ready to serve yet", state.phase)
@@ -98,6 +103,12 @@ def _not_ready(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: 
         return _without_evidence(spec, evidence, f"{reason} after {_duration(now - state.started)}", served=False)
     recovered = _phase(state) if _begun(state) else Phase.PENDING
     return Hold(reason, recovered if state.phase is Phase.ERROR else state.phase, numbers(evidence, spec))
+
+
+def _unanswered(spec: RolloutSpec, evidence: Evidence) -> RollBack:
+    # Of such requests no test may ever hear: its own log and counters know none that did not reach it.
+    reason = f"v{spec.version} has not been ready for {format_duration(UNANSWERED)}, and the router sends it requests"
+    return RollBack(reason, "", numbers(evidence, spec))
 
 
 def _in_step(spec: RolloutSpec, asked: Asked, state: RolloutState, evidence: Evidence, now: datetime) -> Verdict:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
+from trimtab.core.ports import ServingSeen
 from trimtab.core.rollout.serving import WHOLE
 from trimtab.core.rollout.values import Phase, RolloutState, WeightEpoch
 from trimtab.core.rollout.verdicts import Abort, Advance, Hold, Promote, RollBack, Supersede, Verdict
 
+BRIEFLY = timedelta(minutes=5)  # a split that was asked for again and is lost so soon stays the same epoch
 ENDS = {RollBack: Phase.ROLLED_BACK, Abort: Phase.ABORTED, Supersede: Phase.SUPERSEDED}
 
 
@@ -50,6 +53,16 @@ def split(state: RolloutState, weight_percent: int, shadow: bool, now: datetime)
     return _changed(state, weight_percent=weight_percent, shadow=shadow, epochs=(*before, epoch))
 
 
+def answering(state: RolloutState, seen: ServingSeen, version: int, now: datetime) -> RolloutState:
+    """The state after a look at the challenger's process, and at whether the router sends it requests."""
+    route = seen.route
+    sent = route is not None and (
+        route.champion == version or (route.challenger == version and not route.shadow and route.weight_percent > 0)
+    )
+    since = (state.unanswered_since or now) if sent and version not in seen.ready else None
+    return state if since == state.unanswered_since else _changed(state, unanswered_since=since)
+
+
 def routed(state: RolloutState, confirmed: bool, now: datetime) -> RolloutState:
     """
     The state after a look at the router.
@@ -58,6 +71,8 @@ def routed(state: RolloutState, confirmed: bool, now: datetime) -> RolloutState:
         confirmed: Whether the router has the split that the last epoch asks for.
 
     An epoch that was confirmed and is no longer (a restart began with the champion alone) ends, and is asked again.
+    One that is lost again and again, as somebody puts other weights back, stays one, and what it has not told of yet is
+    left out: else each time would be kept and told for ever.
     """
     if not state.epochs:
         return state
@@ -67,6 +82,8 @@ def routed(state: RolloutState, confirmed: bool, now: datetime) -> RolloutState:
         started = state.step_started or (None if state.phase.ended else now)
         return _changed(state, epochs=epochs, step_started=started)
     if not confirmed and last.confirmed_from is not None and not state.phase.ended:
+        if _is_again(state.epochs) and now - last.confirmed_from < BRIEFLY:
+            return _changed(state, epochs=(*state.epochs[:-1], last.model_copy(update={"confirmed_from": None})))
         return split(state, last.weight_percent, last.shadow, now)
     return state
 
@@ -74,6 +91,11 @@ def routed(state: RolloutState, confirmed: bool, now: datetime) -> RolloutState:
 def carried(state: RolloutState | None) -> bool:
     """Whether the challenger ever answered anybody."""
     return state is not None and any(epoch.weight_percent for epoch in state.epochs)
+
+
+def _is_again(epochs: Sequence[WeightEpoch]) -> bool:
+    """Whether the last one asks for what the one before it asked for."""
+    return len(epochs) > 1 and len({(each.weight_percent, each.shadow) for each in epochs[-2:]}) == 1
 
 
 def _closed(epoch: WeightEpoch, now: datetime) -> WeightEpoch:
