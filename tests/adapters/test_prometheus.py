@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.adapters.prometheus import SETTLED_SECONDS, PrometheusAnswers, gains
+from trimtab.adapters.executor_counters import gains
+from trimtab.adapters.prometheus import LATE_SECONDS, PrometheusAnswers
 from trimtab.core.errors import Invalid, Unavailable
 from trimtab.core.ports import Answer
 
 VERSIONS = {"v6": 6, "v7": 7}
 Samples = list[tuple[float, float]]
+Lateness = Callable[[str, float], float]  # seconds until a bound's sample of a time shows
 
 
 class Prometheus:
@@ -26,15 +29,21 @@ class Prometheus:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.series: list[tuple[dict[str, str], Samples]] = []
+        self.series: list[tuple[dict[str, str], Samples, Lateness]] = []
         self.asked: list[str] = []
 
     def store(
-        self, predictor: str, buckets: dict[str, Samples], code: str = "200", pod: str = "pod-0", **more: str
+        self,
+        predictor: str,
+        buckets: dict[str, Samples],
+        code: str = "200",
+        pod: str = "pod-0",
+        late: Lateness = lambda bound, at: 0.0,
+        **more: str,
     ) -> None:
         for bound, samples in buckets.items():
             labels = {"predictor_name": predictor, "code": code, "le": bound, "pod": pod, "service": "predictions"}
-            self.series.append(({**labels, "job": "executor", **more}, samples))
+            self.series.append(({**labels, "job": "executor", **more}, samples, late))
 
     def fetch(self, address: str) -> Any:
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(address).query))
@@ -42,8 +51,9 @@ class Prometheus:
         end = float(query["time"])
         since = end - float(query["query"].rsplit("[", 1)[1].removesuffix("s]"))
         found = []
-        for labels, samples in self.series:
-            inside = [[at, str(value)] for at, value in samples if since < at <= end]
+        for labels, samples, late in self.series:
+            shown = [(at, value) for at, value in samples if at + late(labels["le"], at) <= self.now]
+            inside = [[at, str(value)] for at, value in shown if since < at <= end]
             if inside:
                 found.append({"metric": labels, "values": inside})
         return {"data": {"result": found}}
@@ -58,13 +68,27 @@ def scraped(*values: float, every: float = 15.0, first: float = 1000.0) -> Sampl
 
 def at(prometheus: Prometheus, now: float) -> tuple[list[Answer], str]:
     """Everything from 1001 to that time."""
-    prometheus.now = now + SETTLED_SECONDS
+    prometheus.now = now
     return prometheus.answers().answers("1001")
+
+
+def polled(prometheus: Prometheus, until: float, every: float = 2.0) -> list[Answer]:
+    """What a rollout reads from 1000 to that time."""
+    reader, found = prometheus.answers(), []
+    _, position = reader.answers("")
+    while prometheus.now < until:
+        prometheus.now += every
+        some, position = reader.answers(position)
+        found += some
+    return found
 
 
 def test_the_first_call_gives_nothing_but_a_place_to_go_on_from() -> None:
     prometheus = Prometheus()
-    assert prometheus.answers().answers("") == ([], f"{1000 - SETTLED_SECONDS:.3f}")
+    prometheus.store("v6", {"+Inf": scraped(10, 12, first=985.0)})
+    answers, position = prometheus.answers().answers("")
+    assert answers == []
+    assert prometheus.answers().answers(position) == ([], position)
 
 
 def test_counters_become_answers_of_their_predictor_status_and_duration() -> None:
@@ -76,7 +100,7 @@ def test_counters_become_answers_of_their_predictor_status_and_duration() -> Non
     assert {each.version for each in answers if not each.failed} == {6}
     assert [(each.version, each.seconds) for each in answers if each.failed] == [(7, 0.05)]
     assert all(1000 < each.at < 1015 for each in answers)
-    assert position == "1020.000"
+    assert json.loads(position)["read"] == {"v6 pod-0 200": 1015.0, "v7 pod-0 500": 1015.0}
     assert '{deployment_name="iris",namespace="shop"}' in prometheus.asked[0]
 
 
@@ -112,7 +136,7 @@ def test_what_was_counted_while_nobody_scraped_is_left_out() -> None:
     prometheus = Prometheus()
     # The counter is old, and Prometheus comes back after ten minutes.
     prometheus.store("v7", {"+Inf": scraped(5000, first=900.0) + scraped(6000, 6002, first=1500.0)})
-    prometheus.now = 1520 + SETTLED_SECONDS
+    prometheus.now = 1520
     answers, _ = prometheus.answers().answers("1490")
     assert len(answers) == 2
 
@@ -129,7 +153,7 @@ def test_read_on_by_position_each_answer_comes_once() -> None:
     prometheus = Prometheus()
     prometheus.store("v6", {"0.1": scraped(*range(0, 400, 4)), "+Inf": scraped(*range(0, 500, 5))})
     prometheus.store("v7", {"+Inf": scraped(*range(100), first=1007.0)})
-    whole, _ = at(prometheus, 1000 + 99 * 15)
+    prometheus.now = 1000 + 99 * 15
     position, found = "1001", []
     while True:
         some, after = prometheus.answers().answers(position, limit=17)
@@ -138,16 +162,79 @@ def test_read_on_by_position_each_answer_comes_once() -> None:
         if after == position:
             break
         position = after
-    # At once no more than two minutes are asked for.
     assert len(found) == 99 * 5 + 98
-    assert set(whole) <= set(found)
+    assert len({(each.at, each.version, each.seconds) for each in found}) == len(found)
 
 
-def test_a_scrape_that_is_not_stored_yet_is_waited_for() -> None:
+def test_after_a_long_absence_prometheus_is_asked_for_some_minutes_at_once() -> None:
     prometheus = Prometheus()
-    prometheus.now = 1001.0
-    assert prometheus.answers().answers("1000") == ([], "1000")
-    assert prometheus.asked == []
+    prometheus.store("v6", {"+Inf": scraped(*range(1000))})
+    prometheus.now = 1000 + 999 * 15
+    reader, position, found = prometheus.answers(), "1001", 0
+    for _ in range(999 * 15 // 120 + 1):
+        some, position = reader.answers(position)
+        found += len(some)
+    assert found == 999
+    assert all(float(asked.rsplit("[", 1)[1].removesuffix("s]")) < 900 for asked in prometheus.asked)
+
+
+@pytest.mark.parametrize("late", [1.0, 6.0, 30.0, LATE_SECONDS - 10])
+def test_a_scrape_counts_once_however_late_it_shows_within_minutes(late: float) -> None:
+    prometheus = Prometheus()
+    prometheus.store("v6", {"0.1": scraped(*range(0, 160, 4)), "+Inf": scraped(*range(0, 200, 5))})
+    slow = {"0.1": scraped(*range(40), first=1007.0), "+Inf": scraped(*range(40), first=1007.0)}
+    prometheus.store("v7", slow, late=lambda bound, at: late)
+    found = polled(prometheus, until=1000 + 39 * 15 + LATE_SECONDS + 20)
+    assert [sum(each.version == version for each in found) for version in (6, 7)] == [39 * 5, 39]
+
+
+DELAYS = st.lists(st.floats(0, 100), min_size=60, max_size=60)
+
+
+@given(DELAYS)
+def test_whatever_shows_when_nothing_is_lost_nor_counted_twice(delays: list[float]) -> None:
+    prometheus = Prometheus()
+
+    def late(bound: str, at: float) -> float:
+        return delays[int((at - 1000) / 15) * 2 + (bound == "0.1")] if at > 1015 else 0.0
+
+    counts = {"0.1": scraped(*range(0, 60, 2)), "+Inf": scraped(*range(0, 90, 3))}
+    prometheus.store("v7", counts, late=late)
+    found = polled(prometheus, until=1000 + 29 * 15 + 104, every=4.0)
+    assert sorted(each.seconds for each in found) == [0.1] * 58 + [60.0] * 29
+
+
+def test_a_scrape_that_is_there_in_part_waits_for_the_rest_of_it() -> None:
+    prometheus = Prometheus()
+    prometheus.store("v7", {"0.1": scraped(10, 12, 14), "+Inf": scraped(10, 12, 14)})
+    first_failure = {"0.1": scraped(2, first=1015.0), "+Inf": scraped(3, first=1015.0)}
+    prometheus.store("v7", first_failure, code="500", late=lambda bound, at: 8.0 if bound == "0.1" else 1.0)
+    found = polled(prometheus, until=1030)
+    assert sorted(each.seconds for each in found if each.failed) == [0.1, 0.1, 60.0]
+    assert sum(not each.failed for each in found) == 4
+
+
+def test_a_pod_that_is_gone_drops_out_of_the_position() -> None:
+    prometheus = Prometheus()
+    prometheus.store("v6", {"+Inf": scraped(*range(100))}, pod="stays")
+    prometheus.store("v6", {"+Inf": scraped(0, 1, 2)}, pod="gone")
+    reader = prometheus.answers()
+    _, position = reader.answers("")
+    while prometheus.now < 1000 + 99 * 15:
+        prometheus.now += 15
+        _, position = reader.answers(position)
+    assert set(json.loads(position)["read"]) == {"v6 stays 200"}
+
+
+def test_where_nothing_is_scraped_any_more_the_operator_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    prometheus = Prometheus()
+    prometheus.store("v6", {"+Inf": scraped(*range(5))})
+    polled(prometheus, until=1060 + LATE_SECONDS - 10)
+    assert caplog.records == []
+    prometheus.now = 1000.0
+    with caplog.at_level(logging.WARNING):
+        polled(prometheus, until=1060 + 2 * LATE_SECONDS)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["shop/iris"]
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.lists(st.integers(0, 9), min_size=6, max_size=6))

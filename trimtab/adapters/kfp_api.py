@@ -18,15 +18,16 @@ from typing import Any
 
 from trimtab.adapters import crash
 from trimtab.adapters.environment import ClusterSettings
+from trimtab.adapters.kfp_gone import Gone
 from trimtab.adapters.kfp_posting import Postings
 from trimtab.adapters.kfp_request import run_body
-from trimtab.adapters.kfp_rest import Doubtful, KfpService
+from trimtab.adapters.kfp_rest import Doubtful, Json, KfpService
 from trimtab.adapters.kfp_run import ENDED, status_of
 from trimtab.adapters.kfp_spec import CompiledPipeline, read_package
 from trimtab.adapters.kfp_workflows import Workflows
 from trimtab.adapters.kubernetes.api import Api
 from trimtab.core.errors import Invalid, NotFound, Unavailable
-from trimtab.core.ports import Buckets, RunRequest, RunStatus
+from trimtab.core.ports import Buckets, RunPhase, RunRequest, RunStatus
 from trimtab.core.spec.model import ContinuousModel
 
 SETTLE_SECONDS = 3.0  # after a lost answer: a run is made in about 0.04 s, so most are seen at once
@@ -73,6 +74,10 @@ class Kfp:
     def place(self, namespace: str) -> str:
         """The namespace that the runs of a model are executed in."""
         return namespace if self.service.multi_user() else self.namespace
+
+    @cached_property
+    def gone(self) -> Gone:
+        return Gone(self.postings.buckets)
 
     @cached_property
     def pipeline(self) -> CompiledPipeline:
@@ -125,12 +130,13 @@ class KfpLauncher:
         """
         The run as KFP has it, else as its Workflow stands; None where neither is there.
 
-        The first end stands: a stray Workflow of the same id may report another one later.
+        The first end stands: a stray Workflow of the same id may report another one later. A run whose Workflow was
+        deleted has failed, though KFP never says so.
         """
         if (known := self.kfp.ended.get(run_id)) is not None:
             return known
         run = self.kfp.service.run(run_id)
-        status = status_of(run) if run is not None else self._workflow_status(run_id)
+        status = self._status(run) if run is not None else self._workflow_status(run_id)
         if status is not None and status.phase in ENDED:
             self.kfp.ended[run_id] = status
             while len(self.kfp.ended) > MOST_REMEMBERED:
@@ -204,6 +210,12 @@ class KfpLauncher:
                     f"KFP has not said whether it started run {run_id}: {doubt.message}", doubt.hint
                 ) from doubt
             time.sleep(LOOK_SECONDS)
+
+    def _status(self, run: Json) -> RunStatus:
+        status, workflows = status_of(run), self._workflows()
+        if status.phase not in ENDED and workflows is not None and self.kfp.gone.is_gone(run, workflows):
+            return RunStatus(status.run_id, RunPhase.FAILED, "its Workflow is gone: somebody deleted it")
+        return status
 
     def _workflow_status(self, run_id: str) -> RunStatus | None:
         workflows = self._workflows()

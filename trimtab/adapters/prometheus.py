@@ -1,52 +1,58 @@
 """
 What was answered, as Seldon's executor counts it and Prometheus keeps it: also what never reached a model server.
 
-Counters say how many requests ended between two scrapes, by predictor, status and duration; each becomes an answer of
-that status and of the duration's upper bound, its time somewhere between the scrapes. So a request counts as slow when
-the bound of its bucket is beyond the limit: a little early, for champion and challenger alike. The client's own metric
-is of no use: where no connection came about it counts nothing.
+The client's own metric is of no use: where no connection came about it counts nothing. When a scrape shows nobody
+knows: it is kept under the time it began at, and stores by remote write (Thanos, Mimir) have it later still.
+So reading goes on, of each pod by itself, from the newest scrape of it that was read.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
+import logging
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from trimtab.adapters.executor_counters import Series, gained, series
 from trimtab.core.errors import Invalid, Unavailable
 from trimtab.core.ports import Answer
 
 METRIC = "seldon_api_executor_server_requests_seconds_bucket"
-SETTLED_SECONDS = 5.0  # a scrape is in the store by then
+LATE_SECONDS = 300.0  # a scrape that shows later after its time than this is passed over
 LOOK_BACK_SECONDS = 300.0  # for the sample before; Prometheus forgets a series after so long
-SCRAPES_APART = 120.0  # seconds between two scrapes at most, else some were missed
-LONGEST_SECONDS = 120.0  # asked for at once: bounds memory, as each request becomes an object
+LONGEST_SECONDS = 120.0  # asked for at once besides what may come late: bounds what Prometheus sends
 WAIT_SECONDS = 10.0
-BEYOND = 60.0  # seconds of an answer beyond the largest bound
-
-POD_LABELS = ("pod", "kubernetes_pod_name", "pod_name", "instance")  # whichever the scraping job gives first
-OF_THE_EXECUTOR = ("__name__", "deployment_name", "predictor_version", "method")  # of no use here
 
 Fetch = Callable[[str], Any]  # the JSON of an address
-Labels = tuple[tuple[str, str], ...]
+log = logging.getLogger("trimtab.prometheus")
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """One counter: samples are (seconds since 1970, value), oldest first."""
+class Reached:
+    """
+    Up to where is read, in seconds since 1970.
 
-    predictor: str
-    service: str  # such as predictions, feedback or status
-    code: str
-    bound: float  # of the duration, seconds; infinite for all
-    target: Labels  # the other labels: which pod, and which job scrapes it
-    samples: tuple[tuple[float, float], ...]
+    Attributes:
+        since: Of all.
+        read: The newest scrape, of those that were read beyond that: by predictor, pod and status.
+    """
+
+    since: float
+    read: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, position: str) -> Reached:
+        kept = json.loads(position)
+        # A version of trimtab that waited for nothing late kept a time alone.
+        return cls(**kept) if isinstance(kept, dict) else cls(float(kept))
+
+    def __str__(self) -> str:
+        return json.dumps({"since": self.since, "read": self.read}, sort_keys=True)
 
 
 class PrometheusAnswers:
@@ -68,33 +74,38 @@ class PrometheusAnswers:
         fetch: Fetch | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._name = f"{namespace}/{deployment}"
         self._url = url.rstrip("/")
         labels = {"deployment_name": deployment, "namespace": namespace}
         self._selector = METRIC + "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items()) + "}"
         self._number = number
         self._fetch = fetch or _fetch
         self._wall = wall
+        self._silent = False
 
     def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
         """
-        As `TrafficSplit.answers`; the position is a time.
+        As `TrafficSplit.answers`; what shows late comes late. Scrapes are read whole, so a call may give more than
+        `limit`.
 
         Raises:
             Unavailable: If Prometheus does not answer.
             Invalid: If it refuses the query.
         """
-        newest = self._wall() - SETTLED_SECONDS
+        now = self._wall()
         if not position:
-            return [], f"{newest:.3f}"
-        begin = float(position)
-        end = min(newest, begin + LONGEST_SECONDS)
-        if end <= begin:
+            return [], str(Reached(now))
+        reached = Reached.of(position)
+        end = min(now, reached.since + LATE_SECONDS + LONGEST_SECONDS)
+        if end <= reached.since:
             return [], position
-        since = begin - LOOK_BACK_SECONDS
-        seconds = end - since
+        seconds = end - reached.since + LOOK_BACK_SECONDS
         query = urllib.parse.urlencode({"query": f"{self._selector}[{seconds:.0f}s]", "time": f"{end:.3f}"})
-        found = list(_series(self._fetch(f"{self._url}/api/v1/query?{query}")))
-        return self._between(_from_births(_scraped_once(found)), begin, end, limit)
+        found = series(self._fetch(f"{self._url}/api/v1/query?{query}")["data"]["result"])
+        if end == now:
+            self._tell_of_silence(found, reached, now)
+        answers, after = self._new(found, reached, end, limit)
+        return sorted(answers, key=lambda answer: (answer.at, answer.version)), str(after)
 
     def knows(self) -> bool:
         """
@@ -106,111 +117,36 @@ class PrometheusAnswers:
         query = urllib.parse.urlencode({"query": f"count({self._selector})", "time": f"{self._wall():.3f}"})
         return bool(self._fetch(f"{self._url}/api/v1/query?{query}")["data"]["result"])
 
-    def _between(self, found: Sequence[Series], begin: float, end: float, limit: int) -> tuple[list[Answer], str]:
-        answers: list[tuple[float, Answer]] = []  # with the scrape that told of it
-        histograms: dict[tuple[str, str, Labels], list[Series]] = {}
-        for each in found:
-            if each.service == "predictions":
-                histograms.setdefault((each.predictor, each.code, each.target), []).append(each)
-        for (predictor, code, target), some in histograms.items():
-            version = self._number(predictor)
+    def _new(self, found: Sequence[Series], reached: Reached, end: float, limit: int) -> tuple[list[Answer], Reached]:
+        answers: list[Answer] = []
+        read = dict(reached.read)
+        for each in sorted(gained(found), key=lambda each: each.at):
+            version = self._number(each.predictor)
             # A request that the model refused (4xx) is no failure of the model.
-            failed = code.startswith("5")
-            if version is not None and (failed or code.startswith("2")):
-                teller = json.dumps(target)
-                answers += _of_histogram(some, version, failed, teller, begin, end)
-        answers.sort(key=lambda pair: (pair[0], pair[1].at, pair[1].version))
-        if len(answers) > limit:
-            # Whole scrapes only, so that the position stays a time between two of them; one at least.
-            last = answers[limit][0]
-            whole = [pair for pair in answers if pair[0] < last] or [p for p in answers if p[0] == answers[0][0]]
-            return [answer for _, answer in whole], repr(whole[-1][0])
-        return [answer for _, answer in answers], f"{end:.3f}"
+            if version is None or each.code[:1] not in ("2", "5"):
+                continue
+            name = f"{each.predictor} {each.pod} {each.code}"
+            if each.at <= read.get(name, reached.since):
+                continue
+            if len(answers) >= limit:
+                return answers, Reached(reached.since, read)
+            answers += each.answers(version)
+            read[name] = each.at
+        since = max(reached.since, end - LATE_SECONDS)
+        return answers, Reached(since, {name: at for name, at in read.items() if at > since})
 
-
-def _of_histogram(
-    some: Sequence[Series], version: int, failed: bool, teller: str, begin: float, end: float
-) -> Iterator[tuple[float, Answer]]:
-    """
-    The answers that one pod's histogram gained at each scrape after `begin`, up to `end`.
-
-    Counts are cumulative over the bounds: what a bound gained beyond the next lower one took at most that bound.
-    """
-    scrapes: dict[float, dict[float, float]] = {}
-    for each in some:
-        for at, value in each.samples:
-            scrapes.setdefault(at, {})[each.bound] = value
-    for (before, old), (at, new) in itertools.pairwise(sorted(scrapes.items())):
-        if not begin < at <= end:
-            continue
-        below = 0
-        for bound, gained in gains(old, new).items():
-            for place in range(gained - below):
-                when = before + (at - before) * (place + 1) / (gained - below + 1)
-                seconds = bound if bound != float("inf") else BEYOND
-                yield at, Answer(when, version, failed, seconds, within=(before, at), teller=teller)
-            below = max(below, gained)
-
-
-def gains(old: Mapping[float, float], new: Mapping[float, float]) -> dict[float, int]:
-    """
-    What each bound's count gained; after a restart of the pod all count from 0 again.
-
-    >>> gains({0.1: 5, 1.0: 9}, {0.1: 7, 1.0: 12})
-    {0.1: 2, 1.0: 3}
-    >>> gains({0.1: 5, 1.0: 9}, {0.1: 6, 1.0: 7})
-    {0.1: 6, 1.0: 7}
-    """
-    restarted = any(new[bound] < old.get(bound, 0.0) for bound in new)
-    return {bound: round(new[bound] - (0.0 if restarted else old.get(bound, 0.0))) for bound in sorted(new)}
-
-
-def _scraped_once(found: Sequence[Series]) -> list[Series]:
-    """Without what a second job tells of the same pods: each request would count twice."""
-    jobs: dict[tuple[str, str], Labels] = {}
-    for each in found:
-        pod = (each.predictor, _pod(each))
-        jobs[pod] = min(jobs.get(pod, each.target), each.target)
-    return [each for each in found if each.target == jobs[each.predictor, _pod(each)]]
-
-
-def _pod(series: Series) -> str:
-    labels = dict(series.target)
-    return next((labels[name] for name in POD_LABELS if labels.get(name)), "")
-
-
-def _from_births(found: Sequence[Series]) -> list[Series]:
-    """
-    With a count of 0 at the pod's scrape before a series' first sample.
-
-    A counter appears with what it counts first, such as the first failure. Where the pod was not scraped just before,
-    nobody knows when it counted: all of it is left out, which costs a new pod the requests until its first scrape.
-    """
-    scrapes: dict[tuple[str, Labels], set[float]] = {}
-    for each in found:
-        scrapes.setdefault((each.predictor, each.target), set()).update(at for at, _ in each.samples)
-    counted = []
-    for each in found:
-        first = each.samples[0][0]
-        before = max((at for at in scrapes[each.predictor, each.target] if at < first), default=float("-inf"))
-        known = first - before <= SCRAPES_APART
-        counted.append(replace(each, samples=((before, 0.0), *each.samples)) if known else each)
-    return counted
-
-
-def _series(answer: Mapping[str, Any]) -> Iterator[Series]:
-    for each in answer["data"]["result"]:
-        labels = {name: value for name, value in each["metric"].items() if name not in OF_THE_EXECUTOR}
-        # A job that discovers Services has a label of this name itself, and gives the executor's another.
-        service = labels.pop("exported_service", None) or labels.pop("service", "")
-        yield Series(
-            predictor=labels.pop("predictor_name", ""),
-            service=service,
-            code=labels.pop("code", ""),
-            bound=float(labels.pop("le", "nan")),
-            target=tuple(sorted(labels.items())),
-            samples=tuple((float(at), float(value)) for at, value in each["values"]),
-        )
+    def _tell_of_silence(self, found: Sequence[Series], reached: Reached, now: float) -> None:
+        """Once, until there is something again: a rollout that nothing is counted for stands still."""
+        since = now - LATE_SECONDS
+        silent = reached.since < since and all(each.samples[-1][0] <= since for each in found)
+        if silent and not self._silent:
+            log.warning(
+                "%s: Prometheus shows no scrape of its predictors' requests within %.0f s: none is counted. If there "
+                "are some, look at the targets of Prometheus, and at how far its store lags behind",
+                self._name,
+                LATE_SECONDS,
+            )
+        self._silent = silent
 
 
 def _fetch(address: str) -> Any:

@@ -242,7 +242,7 @@ class TrafficSplit(Protocol):
         """
         Requests that were answered since `position` (empty: from now on), oldest first, and the position after them.
 
-        The same position gives the same answers, also after a restart of everything.
+        The same position gives the same answers, also after a restart of everything, and those that show late.
         """
 
 

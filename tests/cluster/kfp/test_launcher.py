@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from trimtab.adapters.kfp_api import KfpLauncher
+from trimtab.adapters.kfp_api import Kfp, KfpLauncher
+from trimtab.adapters.kfp_gone import LOOK_SECONDS, Gone
 from trimtab.adapters.kfp_posting import Postings
 from trimtab.adapters.kfp_rest import PERMANENT
 from trimtab.adapters.memory import MemoryBuckets
+from trimtab.adapters.state import State
+from trimtab.app.execution import Executor
 from trimtab.core.errors import Invalid, Unavailable
 from trimtab.core.ports import RunPhase, RunRequest, RunStatus
+from trimtab.core.records import Decision
 
 IMAGE = f"registry.example.org/own@sha256:{'7' * 64}"
 
@@ -287,6 +291,99 @@ def test_what_kfp_never_takes_is_invalid_at_once_whatever_status_it_answers(stub
 def test_texts_that_are_permanent_are_kfps_own():
     assert all(isinstance(text, str) and text for text in PERMANENT)
     assert not any(text in "Failed to store run x to table: Error 2013: Lost connection" for text in PERMANENT)
+
+
+# Workflows that are deleted
+
+
+class Looks:
+    """A launcher whose looks are so far apart that each asks for the Workflow."""
+
+    def __init__(self, kfp: Kfp) -> None:
+        self.now = 0.0
+        kfp.gone = Gone(kfp.postings.buckets, lambda: self.now)
+        self.launcher = launcher_of(kfp)
+
+    def phases(self, run_id: str, looks: int) -> list[RunPhase]:
+        found = []
+        for _ in range(looks):
+            status = self.launcher.look_up(run_id)
+            assert status is not None
+            found.append(status.phase)
+            self.now += LOOK_SECONDS
+        return found
+
+
+def test_a_run_whose_workflow_was_deleted_has_failed_after_two_looks(stub, make_kfp):
+    buckets, request = MemoryBuckets(), request_for()
+    here = Looks(make_kfp(stub, buckets))
+    here.launcher.launch(request)
+    stub.report(request.run_id, "Running")
+    assert here.phases(request.run_id, 3) == [RunPhase.RUNNING] * 3
+    stub.steer("forget-workflows", run_id=request.run_id)
+    assert here.phases(request.run_id, 2) == [RunPhase.RUNNING, RunPhase.FAILED]
+    after_a_restart = Looks(make_kfp(stub, buckets))
+    assert after_a_restart.phases(request.run_id, 2) == [RunPhase.RUNNING, RunPhase.FAILED]
+    assert after_a_restart.launcher.launch(request).error == "its Workflow is gone: somebody deleted it"
+    assert stub.steer("counts")["posts"] == {request.run_id: 1}
+
+
+def test_two_looks_within_moments_say_nothing(stub, make_kfp):
+    here, request = Looks(make_kfp(stub)), request_for()
+    here.launcher.launch(request)
+    here.phases(request.run_id, 1)
+    stub.steer("forget-workflows", run_id=request.run_id)
+    here.phases(request.run_id, 1)
+    here.now -= LOOK_SECONDS / 2
+    assert here.phases(request.run_id, 1) == [RunPhase.PENDING]
+
+
+def test_where_kfp_stands_in_another_cluster_no_workflow_is_missed(start_stub, stub, make_kfp, kubernetes_of):
+    kfp, request = make_kfp(stub), request_for()
+    kfp.api = kubernetes_of(start_stub().url)
+    here = Looks(kfp)
+    here.launcher.launch(request)
+    assert here.phases(request.run_id, 4) == [RunPhase.PENDING] * 4
+
+
+def test_workflows_that_may_not_be_listed_are_not_missed(stub, make_kfp, monkeypatch):
+    here, request = Looks(make_kfp(stub)), request_for()
+    here.launcher.launch(request)
+    here.phases(request.run_id, 1)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise Invalid("workflows.argoproj.io is forbidden")
+
+    monkeypatch.setattr(here.launcher.kfp.api, "list", forbidden)
+    assert here.phases(request.run_id, 4) == [RunPhase.PENDING] * 4
+
+
+def test_a_decision_whose_workflow_was_deleted_is_tried_again_under_another_id(stub, make_kfp):
+    buckets, now = MemoryBuckets(), [datetime.now(UTC)]
+    here = Looks(make_kfp(stub, buckets))
+    state = State.open(buckets, "s3://state/shop", "bikes", now=lambda: now[0])
+    texts = {"reason": "schedule", "dataset": "d", "training_digest": "t", "spec": "s", "run_key": "k1"}
+    times = {"decided_at": now[0], "recorded_at": now[0]}
+    decision = Decision(number=1, entries=(), evidence={}, **texts, **times)
+    state.decisions.propose(decision)
+
+    class Wall:
+        def now(self) -> datetime:
+            return now[0]
+
+    executor = Executor(state, here.launcher, Wall(), lambda: now[0], "pod-0", lambda name: None)
+    first = executor.advance(decision)
+    assert first is not None
+    executor.advance(decision)
+    stub.steer("forget-workflows", run_id=first.run_id)
+    for _ in range(4):
+        now[0] += timedelta(seconds=LOOK_SECONDS)
+        here.now += LOOK_SECONDS
+        executor.advance(decision)
+    second = state.decisions.claim(1)
+    assert second is not None
+    assert (second.attempt, second.state) == (2, "submitted")
+    assert stub.steer("counts")["workflows"] == {first.run_id: 1, second.run_id: 1}
 
 
 # Who asks

@@ -128,20 +128,46 @@ def scraped(rng: np.random.Generator, begin: float, minutes: float, rates: Rates
     return [found[at] for at in sorted(found)]
 
 
+def with_outages(rng: np.random.Generator) -> Rates:
+    """Four times, for ten seconds, half of what either of the two answers fails."""
+    begins = np.sort(rng.random(4)) * 500 + 30
+
+    def rates(at: Floats) -> tuple[Floats, Floats]:
+        down = ((at[:, None] >= begins) & (at[:, None] < begins + 10)).any(axis=1)
+        return np.where(down, 0.5, 0.01), np.where(down, 0.5, 0.01)
+
+    return rates
+
+
 def test_outages_of_both_are_no_harm_however_the_scrapes_fall(spec: Make, epochs: Make) -> None:
     rollout, splits = spec(), epochs(20)
     begin_at = splits[0].confirmed_from.timestamp() + 20
     rng = np.random.default_rng(23)
     runs, rolled_back = 60, 0
     for _ in range(runs):
-        begins = np.sort(rng.random(4)) * 500 + 30
-
-        def rates(at: Floats, begins: Floats = begins) -> tuple[Floats, Floats]:
-            down = ((at[:, None] >= begins) & (at[:, None] < begins + 10)).any(axis=1)
-            return np.where(down, 0.5, 0.01), np.where(down, 0.5, 0.01)
-
-        segments = scraped(rng, begin_at, 10, rates)
+        segments = scraped(rng, begin_at, 10, with_outages(rng))
         rolled_back += any(proves_harm(each, rollout) for each in read(rollout, splits, segments))
+    assert binomtest(rolled_back, runs, 0.05, alternative="greater").pvalue > 0.01, rolled_back
+
+
+@pytest.mark.parametrize("behind", [CHAMPION, CHALLENGER])
+def test_outages_of_both_are_no_harm_where_the_scrapes_of_one_show_minutes_later(
+    spec: Make, epochs: Make, behind: int
+) -> None:
+    rollout, splits = spec(), epochs(20)
+    begin_at = splits[0].confirmed_from.timestamp() + 20
+    rng = np.random.default_rng(27)
+
+    def shows(segment: list[Answer]) -> float:
+        return segment[0].within[1] + (120 if segment[0].version == behind else 0)
+
+    runs, rolled_back = 20, 0
+    for _ in range(runs):
+        segments = sorted(scraped(rng, begin_at, 10, with_outages(rng)), key=shows)
+        seen = read(rollout, splits, segments)
+        rolled_back += any(proves_harm(each, rollout) for each in seen)
+        assert seen[-1].errors.challenger_units > 2000
+        assert max(len(each.blocks.model_dump_json()) for each in seen if each.blocks is not None) < 5000
     assert binomtest(rolled_back, runs, 0.05, alternative="greater").pvalue > 0.01, rolled_back
 
 

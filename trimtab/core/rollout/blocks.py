@@ -25,6 +25,7 @@ from trimtab.core.records import Record
 from trimtab.core.rollout.live import Counts, Traffic
 
 SILENT_SECONDS = 15.0  # who tells nothing for so long, or for two scrapes, had no requests
+LATE_SCRAPES = 20  # a variant that tells nothing for longer is not late
 LEAST_SCRAPES, MOST_SCRAPES = 2, 12  # of a block: harm that begins late in a step is found as soon
 GROWTH = 0.25  # of a block against the time since its epoch's first
 EXACT_SECONDS = 1.0  # what is known to the second
@@ -71,7 +72,7 @@ class Blocks(Record):
 
     Attributes:
         behind: Of the champion's, compared already: what may have come at the same time as requests still to come.
-        newest: The time of the newest request that each teller told of.
+        newest: The time of the newest request that each teller told of, of a silent variant its last.
         edges: By epoch: when its first block began, and when its last one ended.
         scrape: Seconds between which the newest requests are known to have come.
     """
@@ -94,7 +95,7 @@ def take(blocks: Blocks, seen: Traffic) -> tuple[Blocks, list[Block]]:
     grown = Blocks(
         waiting=tuple(_merged([*blocks.waiting, *new])),
         behind=blocks.behind,
-        newest=_newest(blocks.newest, seen, _silence(scrape)),
+        newest=_newest(blocks.newest, seen, scrape),
         edges=blocks.edges,
         scrape=scrape,
     )
@@ -148,21 +149,33 @@ def _silence(scrape: float) -> float:
     return max(SILENT_SECONDS, 2 * scrape)
 
 
-def _newest(before: Mapping[str, float], seen: Traffic, silence: float) -> dict[str, float]:
-    """The newest time by teller, of those that are not silent."""
+def _newest(before: Mapping[str, float], seen: Traffic, scrape: float) -> dict[str, float]:
+    """The newest time by teller, of those that are not silent, and of a variant that may be late."""
     newest = dict(before)
     for teller, arm, until in zip(seen.teller, seen.challenger.tolist(), seen.until.tolist(), strict=True):
         name = f"{'challenger' if arm else 'champion'} {teller}"
         newest[name] = max(newest.get(name, 0.0), until)
-    silent = max(newest.values(), default=0.0) - silence
-    return {name: at for name, at in newest.items() if at > silent}
+    now = max(newest.values(), default=0.0)
+    late = {max(times) for times in _by_arm(newest) if times and max(times) > now - LATE_SCRAPES * scrape}
+    return {name: at for name, at in newest.items() if at > now - _silence(scrape) or at in late}
 
 
 def _told(blocks: Blocks) -> float:
-    """The time of which all have told who are not silent."""
+    """
+    The time of which all have told who are not silent.
+
+    What one variant told of waits for some minutes where the other is silent as a whole: its counters may come late.
+    """
     silent = max(blocks.newest.values(), default=0.0) - _silence(blocks.scrape)
-    arms = [[at for name, at in blocks.newest.items() if name.startswith(arm)] for arm in ("champion", "challenger")]
-    return min(min(some, default=silent) for some in arms)
+    told = []
+    for times in _by_arm(blocks.newest):
+        speak = [at for at in times if at > silent]
+        told.append(min(speak) if speak else max(times, default=silent - EXACT_SECONDS) + EXACT_SECONDS)
+    return min(told)
+
+
+def _by_arm(newest: Mapping[str, float]) -> list[list[float]]:
+    return [[at for name, at in newest.items() if name.startswith(arm)] for arm in ("champion", "challenger")]
 
 
 def _heaps(seen: Traffic) -> list[Heap]:
