@@ -2,8 +2,8 @@
 What a rollout does next: spec, wishes, state, evidence and *now* come in, a verdict comes out.
 
 The order is the policy: what people ended; harm, which nothing outvotes; what people asked for; time; gates; proof.
-Only proven harm rolls back, or that it is gone while requests go to it; only proven absence of harm promotes where labels
-exist; and no traffic is no evidence.
+Only proven harm rolls back, or that it is gone while requests go to it; only proven absence of harm promotes where
+labels exist; and no traffic is no evidence.
 """
 
 from __future__ import annotations
