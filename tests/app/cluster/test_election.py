@@ -95,6 +95,20 @@ def test_whatever_goes_wrong_with_renewing_the_leader_hears_of_it(api: Any, monk
     assert "did not answer for" in lost[0]
 
 
+def test_who_waits_for_an_answer_is_told_before_another_may_lead(api: Any, monkeypatch: Any) -> None:
+    lost: list[str] = []
+    first = election(api, "first", lost, seconds=3)
+    assert first.win(RUNNING)
+    began, answered = time.monotonic(), threading.Event()
+    monkeypatch.setattr(api, "find", lambda *_: answered.wait(60) and None)
+    while not lost:
+        assert time.monotonic() < began + 20
+        time.sleep(0.02)
+    assert not answered.is_set()
+    assert "did not answer for 2 s" in lost[0]
+    answered.set()
+
+
 def test_who_is_to_stop_while_standing_by_does_not_lead(api: Any) -> None:
     held = {"holderIdentity": "other", "leaseDurationSeconds": 600}
     api.put(LEASE, {"metadata": {"namespace": "trimtab", "name": "controller"}, "spec": held})

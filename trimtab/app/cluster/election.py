@@ -52,7 +52,10 @@ class Election:
         self._ending = threading.Event()
         self._seen: tuple[str, float] | None = None  # the Lease's version, and since when it stands
         self._renewed = 0.0
-        self._thread = threading.Thread(target=self._keep, name="trimtab-election", daemon=True)
+        # Two: a request may hang for longer than the Lease lasts, and the end must not wait for it.
+        self._threads = [
+            threading.Thread(target=work, name="trimtab-election", daemon=True) for work in (self._keep, self._guard)
+        ]
 
     def win(self, stopping: threading.Event) -> bool:
         """Wait until this process leads, and keep it so; False when it is to stop before."""
@@ -63,7 +66,8 @@ class Election:
             except TrimtabError as error:
                 holder = f"nobody known: {error.message}"
             if not holder:
-                self._thread.start()
+                for thread in self._threads:
+                    thread.start()
                 return True
             if holder != told:
                 log.info("standing by: %s leads", holder)
@@ -74,9 +78,10 @@ class Election:
     def end(self) -> None:
         """Give it back, so that the next one need not wait."""
         self._ending.set()
-        if not self._thread.is_alive():
+        if not all(thread.is_alive() for thread in self._threads):
             return
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         try:
             lease = self._api.get(LEASE, self._namespace, self._name)
             if lease["spec"].get("holderIdentity") == self._identity:
@@ -117,18 +122,24 @@ class Election:
 
     def _keep(self) -> None:
         while not self._ending.wait(min(RENEW_SECONDS, self._seconds / 3)):
-            why = ""
             try:
-                if holder := self._try():
-                    why = f"{holder} leads"
-            except Exception as error:  # whatever it is: unseen, this thread would end and the leader go on for ever
+                holder = self._try()
+            except Exception as error:  # whatever it is: the guard tells of it, and only if it lasts
                 log.info("the Lease could not be renewed: %s", getattr(error, "message", repr(error)))
-            # Two thirds: it must have ended before another may begin.
-            if not why and self._clock() - self._renewed > self._seconds * 2 / 3:
-                why = f"the API server did not answer for {self._clock() - self._renewed:.0f} s, and another may lead"
-            if why:
-                self._lost(f"this process leads no longer: {why}")
-                return
+                continue
+            if holder:
+                self._end_with(f"{holder} leads")
+
+    def _guard(self) -> None:
+        """Tell it in time: at two thirds of the Lease, that it has ended before another may begin."""
+        while not self._ending.wait(max(self._renewed + self._seconds * 2 / 3 - self._clock(), 0.001)):
+            silent = self._clock() - self._renewed
+            if silent >= self._seconds * 2 / 3:
+                self._end_with(f"the API server did not answer for {silent:.0f} s, and another may lead")
+
+    def _end_with(self, why: str) -> None:
+        self._ending.set()
+        self._lost(f"this process leads no longer: {why}")
 
     def _body(self, before: dict[str, Any], transitions: int) -> Object:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
