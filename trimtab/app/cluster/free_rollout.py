@@ -146,6 +146,9 @@ class FreeRollouts:
         return pause
 
     def _look(self, free: Free, leader: Leader) -> float:
+        return free.calm(self._brought_on(free, leader), self._wall().timestamp())
+
+    def _brought_on(self, free: Free, leader: Leader) -> float:
         """Bring it on; once all is as it is to be, the SeldonDeployment is free for the next."""
         if free.over:
             return OVER_SECONDS

@@ -15,6 +15,7 @@ from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.kubernetes.api import Object
 from trimtab.adapters.state import State
 from trimtab.app.cluster.free_request import CHALLENGER, CHAMPION, policy_of
+from trimtab.app.cluster.queue import Calm
 from trimtab.app.cluster.rollout_statuses import Statuses
 from trimtab.app.rollout.leader import Leader
 from trimtab.core.errors import Conflict
@@ -59,6 +60,7 @@ class Free:
         self.epoch = 0
         self._renewed = 0.0  # monotonic seconds
         self.quiet = 0
+        self.calm = Calm()
         self.over = False
         self.leader: Leader | None = None
         self.statuses: Statuses | None = None

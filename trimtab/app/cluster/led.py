@@ -11,6 +11,7 @@ from trimtab.adapters.state import State
 from trimtab.app.cluster.acceptance import Found
 from trimtab.app.cluster.deciding import Deciding, Run
 from trimtab.app.cluster.marks import Marks
+from trimtab.app.cluster.queue import Calm
 from trimtab.app.rollout.standing import Standing
 from trimtab.app.status import Status
 from trimtab.core.spec.model import ContinuousModel
@@ -21,7 +22,6 @@ QUIET_SECONDS = 30.0  # between looks at what nobody told of: 200 models are 7 l
 RUNNING_SECONDS = 5.0  # while a run goes on
 WHOLE_SECONDS = 600.0  # between looks at everything, deleted uploads included
 SOONEST_SECONDS = 0.2
-CALM_SECONDS, RESTLESS_SECONDS = 2.0, 20.0  # a predictor takes longer than this only where something is wrong
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Led:
     standing: Standing | None = None  # of its rollout, at the last look at that
     serving: tuple[str, ...] = ()  # what of it did not work at that look
     measured: str = ""  # the annotation's value, as it was looked at
-    restless: float | None = None  # monotonic seconds: since when what serves is looked at in quick succession
+    calm: Calm = field(default_factory=Calm)  # of the looks at what serves
     run: Run | None = None
     open: bool = False  # whether a decision has no outcome yet
     due: datetime | None = None  # when a policy's wait ends
@@ -77,15 +77,6 @@ class Led:
     def is_due(self, wall: datetime, now: float) -> bool:
         """Whether a look at everything is due, though nobody told of news; `now` in monotonic seconds."""
         return (self.due is not None and wall >= self.due) or now - self.looked > WHOLE_SECONDS
-
-    def calm(self, pause: float, now: float) -> float:
-        """Looks in quick succession for a while only: a router that is away must not cost a core."""
-        if pause >= CALM_SECONDS:
-            self.restless = None
-            return pause
-        if self.restless is None:
-            self.restless = now
-        return pause if now - self.restless < RESTLESS_SECONDS else CALM_SECONDS
 
     def pause(self, wall: datetime) -> float:
         """Seconds to the next look."""

@@ -11,10 +11,28 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.5, 60.0
+CALM_SECONDS, RESTLESS_SECONDS = 2.0, 20.0  # a predictor takes longer than this only where something is wrong
+
+
+@dataclass
+class Calm:
+    """Looks in quick succession for a while only: a router that is away must not cost a core."""
+
+    restless: float | None = None  # seconds of the caller's clock, since when looks follow one another so fast
+
+    def __call__(self, pause: float, now: float) -> float:
+        """Seconds to the next look, where `pause` are asked for."""
+        if pause >= CALM_SECONDS:
+            self.restless = None
+            return pause
+        if self.restless is None:
+            self.restless = now
+        return pause if now - self.restless < RESTLESS_SECONDS else CALM_SECONDS
 
 
 class WorkQueue(Generic[K]):

@@ -216,6 +216,15 @@ def test_a_models_deployment_is_left_to_its_model(free: Cluster) -> None:
     assert free.condition("Accepted", "take-over") == ("False", "OfAModel")
 
 
+def test_routes_that_stay_frozen_are_not_looked_at_in_quick_succession_for_ever(free: Cluster) -> None:
+    free.look_free("take-over", 3)
+    free.traffic.stalled = True
+    free.ask("take-over", aborted=True)
+    pauses = [free.look_free("take-over", seconds=10) for _ in range(6)]
+    assert pauses[0] < 1
+    assert pauses[3:] == [2.0] * 3
+
+
 def test_a_router_that_does_not_answer_is_an_error_until_it_does(free: Cluster) -> None:
     free.look_free("take-over", 3)
     free.traffic.unreachable = "no answer"
