@@ -7,7 +7,9 @@ Typed classes exist for few of the kinds that trimtab handles, so every object i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from trimtab.adapters.kubernetes.kinds import Kind
@@ -48,22 +50,25 @@ class Api:
         As kubectl finds it (KUBECONFIG, then ~/.kube/config), else by the pod's own service account.
 
         Raises:
-            Invalid: If neither is there.
+            Invalid: If neither is there, or the file cannot be read.
         """
         from kubernetes import client, config
         from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
+        from yaml import YAMLError
 
         configuration = client.Configuration()
+        files = [Path(each).expanduser() for each in KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep) if each]
         try:
-            config.load_incluster_config(client_configuration=configuration)
-        except ConfigException:
-            try:
+            if context or any(file.exists() for file in files):
                 config.load_kube_config(context=context or None, client_configuration=configuration)
-            except (ConfigException, TypeError) as error:
-                raise Invalid(
-                    f"found no Kubernetes cluster: {error}",
-                    "set KUBECONFIG to a file that `kubectl get nodes` works with",
-                ) from error
+            else:
+                config.load_incluster_config(client_configuration=configuration)
+        except (ConfigException, TypeError, AttributeError, OSError, UnicodeDecodeError, YAMLError) as error:
+            raise Invalid(
+                f"found no Kubernetes cluster by {KUBE_CONFIG_DEFAULT_LOCATION}: {' '.join(str(error).split())}",
+                "set KUBECONFIG to a file that `kubectl get nodes` works with",
+            ) from error
         configuration.retries = False  # whoever calls decides when to try again
         return cls(client.ApiClient(configuration))
 
