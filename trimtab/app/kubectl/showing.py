@@ -98,7 +98,8 @@ def rollout_lines(rollout: Object) -> list[str]:
 
 def next_move(rollout: Object) -> str:
     """What a person should do; empty when nothing."""
-    name, found = rollout["metadata"]["name"], rollout.get("status") or {}
+    meta, found = rollout["metadata"], rollout.get("status") or {}
+    name = f"{meta['name']} -n {meta['namespace']}"
     if phase_of(rollout) == "Held":
         return f"kubectl trimtab promote {name}, or kubectl trimtab abort {name}"
     if phase_of(rollout) == "Paused" and "waits for approval" in (found.get("reason") or ""):

@@ -40,7 +40,7 @@ def approve(name: str, namespace: str, context: str) -> None:
         shown = rollout["metadata"]["name"]
         raise Invalid(
             f"rollout {shown} does not wait for approval: {phase_of(rollout)}: {reason}",
-            f"kubectl trimtab promote {shown} skips what is left",
+            f"kubectl trimtab promote {shown} -n {at.namespace} skips what is left",
         )
     user = at.api.whoami()
     write(at, rollout, user, {"approved": True, "approvedBy": user})
@@ -60,7 +60,8 @@ def abort(name: str, namespace: str, context: str) -> None:
 @placed
 def pause(name: str, namespace: str, context: str) -> None:
     """Leave the traffic of NAME's rollout as it is; proven harm still rolls back."""
-    ask(place(namespace, context), name, "paused", True, f"paused until: kubectl trimtab resume {name}")
+    at = place(namespace, context)
+    ask(at, name, "paused", True, f"paused until: kubectl trimtab resume {name} -n {at.namespace}")
 
 
 @click.command(epilog="Example:  kubectl trimtab resume flights")
@@ -90,7 +91,10 @@ def rollback(name: str, to: str, namespace: str, context: str) -> None:
     annotations = {ROLLBACK_TO: to, ASKED_BY: at.api.whoami()}
     at.api.merge(MODEL, at.namespace, name, {"metadata": {"annotations": annotations}}, manager=PLUGIN)
     wanted = "the champion before this one" if to == PREVIOUS else to
-    click.echo(f"{name} goes back to {wanted}: kubectl trimtab status {name} -n {at.namespace} shows it")
+    click.echo(
+        f"{name} is to go back to {wanted}: kubectl trimtab status {name} -n {at.namespace} shows it, "
+        f"or kubectl describe ctm {name} -n {at.namespace} why it cannot"
+    )
 
 
 def ask(at: Place, name: str, field: str, value: bool, done: str) -> None:

@@ -40,7 +40,7 @@ def kubectl(api: Any, monkeypatch: pytest.MonkeyPatch) -> Kubectl:
 
 def test_a_pause_names_its_user_in_status_and_journal(cluster: Cluster, kubectl: Kubectl) -> None:
     cluster.look(2)
-    assert "paused until: kubectl trimtab resume flights" in kubectl("pause", "flights")
+    assert "paused until: kubectl trimtab resume flights -n shop" in kubectl("pause", "flights")
     managed = [{"manager": "kubectl-trimtab", "fieldsV1": {"f:spec": {"f:paused": {}}}}]
     cluster.api.put(
         ROLLOUT, {**cluster.object(), "metadata": cluster.object()["metadata"] | {"managedFields": managed}}
@@ -70,7 +70,7 @@ def test_an_approval_carries_the_users_name(make_cluster: Callable[..., Cluster]
     cluster.look()
     cluster.deploy()
     cluster.look(2)
-    assert "next       kubectl trimtab approve flights-v2" in kubectl("status", "flights")
+    assert "next       kubectl trimtab approve flights-v2 -n shop" in kubectl("status", "flights")
 
     assert kubectl("approve", "flights") == "flights-v2 approved by anna\n"
     cluster.look(2)
