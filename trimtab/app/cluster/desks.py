@@ -144,10 +144,14 @@ class ClusterDesk:
         """
         before = len(self.intake.outcomes)
         self._list_at = time.monotonic() + self._listing_seconds
-        self.intake.reconcile()
-        self.listed_once = True
-        self.news = self.news or len(self.intake.outcomes) != before
-        self.news = bool(self._labels.look()) or self.news
+        try:
+            self.intake.reconcile()
+            self.listed_once = True
+            self.news = self.news or len(self.intake.outcomes) != before
+            self.news = bool(self._labels.look()) or self.news
+        except Exception:
+            self._list_at = 0.0  # still due: a turn without it would pass for one that went well
+            raise
         if time.monotonic() >= self._compact_at:
             self._compact_at = time.monotonic() + COMPACTION_SECONDS
             self._labels.compact()

@@ -18,7 +18,6 @@ from trimtab.app.cluster.waking import Waking
 from trimtab.app.listener import Listener
 from trimtab.app.notifications.sns import Sns
 from trimtab.app.notifications.sqs import Queue
-from trimtab.core.errors import Invalid
 
 MANAGER = "trimtab-listener"  # field manager of what this process writes
 
@@ -45,12 +44,11 @@ def work(process: Process) -> None:
         Unavailable: If the port is taken.
     """
     settings = process.settings
-    if not settings.token:
-        raise Invalid("found no TRIMTAB_TOKEN: nobody could come in", "set it from the Secret of the manifests")
+    token = process.token
     intakes = intakes_of(process)
     host, port = address(settings.bind)
     sns = Sns(settings.sns_topics) if settings.sns_topics else None
-    door = Listener(intakes, settings.token, host, port, sns)
+    door = Listener(intakes, token, host, port, sns)
     queue = Queue(settings.sqs_queue_url, intakes.note) if settings.sqs_queue_url else None
     door.start()
     intakes.catalog.start()

@@ -67,9 +67,10 @@ def work(process: Process) -> None:
         Invalid: If a setting is wrong.
         Unavailable: If the port is taken.
     """
+    token = process.token
     monitors = monitors_of(process)
     host, port = address(process.settings.bind)
-    door = Listener(Window(monitors), process.settings.token, host, port)
+    door = Listener(Window(monitors), token, host, port)
     door.start()
     monitors.catalog.start()
     monitors.start()

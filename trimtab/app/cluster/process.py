@@ -41,6 +41,18 @@ class Process:
     owner: str
     stopping: threading.Event
 
+    @property
+    def token(self) -> str:
+        """
+        The bearer token of its door.
+
+        Raises:
+            Invalid: If there is none.
+        """
+        if not self.settings.token:
+            raise Invalid("found no TRIMTAB_TOKEN: nobody could come in", "set it from the Secret of the manifests")
+        return self.settings.token
+
     def catalog(self) -> Catalog:
         return Catalog(self.api, self.settings, lambda: self.buckets)
 
