@@ -283,14 +283,24 @@ def witness(cluster: Any, namespace: str) -> Iterator[Witness]:
 
 
 @pytest.fixture
-def make_canary(
+def make_model(
     cluster: Any, accounts: Any, namespace: str, operator: Any, pods: Any, witness: Witness
 ) -> Callable[..., Canary]:
-    """v1 serves, and the rollout of v2 is proposed."""
+    """Nothing is registered yet."""
 
     def made(rollout: Object = CANARY, buckets: Any = None, bucket: str = "state") -> Canary:
         leads = accounts.api("controller")
-        canary = Canary(cluster.api, leads, namespace, buckets or MemoryBuckets(), bucket, rollout)
+        return Canary(cluster.api, leads, namespace, buckets or MemoryBuckets(), bucket, rollout)
+
+    return made
+
+
+@pytest.fixture
+def make_canary(make_model: Callable[..., Canary]) -> Callable[..., Canary]:
+    """v1 serves, and the rollout of v2 is proposed."""
+
+    def made(*args: Any, **more: Any) -> Canary:
+        canary = make_model(*args, **more)
         canary.register()
         canary.until(lambda: canary.answering() == {"v1": 100}, "the first champion")
         canary.register("challenger")
