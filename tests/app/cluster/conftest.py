@@ -94,7 +94,8 @@ class MemoryApi:
                 *parents, last = [part.replace("~1", "/") for part in step["path"].split("/")[1:]]
                 inner = changed
                 for part in parents:
-                    inner = inner[part]
+                    inner = inner[_place(inner, part)]
+                last = _place(inner, last)
                 if step["op"] == "test" and inner.get(last) != step["value"]:
                     raise Conflict(f"testing value {step['path']} failed")
                 if step["op"] in ("add", "replace"):
@@ -130,6 +131,10 @@ class MemoryApi:
 
 def _has(labels: Mapping[str, str], name: str, equals: str, value: str) -> bool:
     return name in labels and (not equals or labels[name] == value)
+
+
+def _place(inner: Any, part: str) -> Any:
+    return int(part) if isinstance(inner, list) else part
 
 
 def _merged(held: Any, patch: Any) -> Any:

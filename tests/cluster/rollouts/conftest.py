@@ -198,7 +198,7 @@ class Canary:
 
 
 class Witness:
-    """Watches one namespace's SeldonDeployments and Deployments, and keeps what must never be."""
+    """Watches one namespace's SeldonDeployments, VirtualServices and Deployments, and keeps what must never be."""
 
     def __init__(self, api: Any, namespace: str) -> None:
         self._api = api
@@ -209,7 +209,11 @@ class Witness:
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._watch, args=args, daemon=True)
-            for args in ((SELDON_DEPLOYMENT, self._split), (DEPLOYMENT, self._template))
+            for args in (
+                (SELDON_DEPLOYMENT, self._split),
+                (VIRTUAL_SERVICE, self._routes),
+                (DEPLOYMENT, self._template),
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -238,19 +242,36 @@ class Witness:
 
     def _split(self, found: Object) -> None:
         predictors = found["spec"]["predictors"]
-        live = {each["name"]: each.get("traffic", 0) for each in predictors if not each.get("shadow")}
-        if len(live) > 1 and sum(live.values()) != 100:
-            self.broken.append(f"weights {live}")
+        given = {each["name"]: each.get("traffic") for each in predictors if not each.get("shadow")}
+        if not _is_whole(given):  # Seldon's webhook lets many of these through
+            self.broken.append(f"weights {given}")
         if len(predictors) > 1 and any("replicas" not in each for each in predictors):  # one may be a person's own
             self.broken.append(f"no replicas: {[each['name'] for each in predictors]}")
+        live = {name: weight or 0 for name, weight in given.items()}
         if not self.splits or self.splits[-1] != live:
             self.splits.append(live)
+
+    def _routes(self, found: Object) -> None:
+        routed = [
+            {each["destination"]["subset"]: each.get("weight") for each in entry["route"]}
+            for entry in found["spec"]["http"]
+        ]
+        if not all(_is_whole(each) and each == routed[0] for each in routed):  # REST and gRPC alike
+            self.broken.append(f"routes {routed}")
 
     def _template(self, found: Object) -> None:
         seen = self.templates.setdefault(found["metadata"]["name"], [])
         template = json.dumps(found["spec"]["template"], sort_keys=True)
         if template not in seen:
             seen.append(template)
+
+
+def _is_whole(weights: dict[str, int | None]) -> bool:
+    """Whether these split all of the traffic: who is alone may leave it unsaid, and of several that means nothing."""
+    if list(weights.values()) == [None]:
+        return True
+    shares = [weight or 0 for weight in weights.values()]
+    return sum(shares) == 100 and all(0 <= share <= 100 for share in shares)
 
 
 class Counted:
@@ -273,6 +294,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIMTAB_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(name="Witness")
+def witness_class() -> type[Witness]:
+    return Witness
+
+
 @pytest.fixture
 def witness(cluster: Any, namespace: str) -> Iterator[Witness]:
     """What it kept is judged when the test has ended."""
@@ -283,14 +309,24 @@ def witness(cluster: Any, namespace: str) -> Iterator[Witness]:
 
 
 @pytest.fixture
-def make_canary(
+def make_model(
     cluster: Any, accounts: Any, namespace: str, operator: Any, pods: Any, witness: Witness
 ) -> Callable[..., Canary]:
-    """v1 serves, and the rollout of v2 is proposed."""
+    """Nothing is registered yet."""
 
     def made(rollout: Object = CANARY, buckets: Any = None, bucket: str = "state") -> Canary:
         leads = accounts.api("controller")
-        canary = Canary(cluster.api, leads, namespace, buckets or MemoryBuckets(), bucket, rollout)
+        return Canary(cluster.api, leads, namespace, buckets or MemoryBuckets(), bucket, rollout)
+
+    return made
+
+
+@pytest.fixture
+def make_canary(make_model: Callable[..., Canary]) -> Callable[..., Canary]:
+    """v1 serves, and the rollout of v2 is proposed."""
+
+    def made(*args: Any, **more: Any) -> Canary:
+        canary = make_model(*args, **more)
         canary.register()
         canary.until(lambda: canary.answering() == {"v1": 100}, "the first champion")
         canary.register("challenger")

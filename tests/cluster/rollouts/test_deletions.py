@@ -19,8 +19,8 @@ KEEPS = {"strategy": "canary", "steps": [{"setWeight": 10, "minRequests": 20}], 
 
 
 @pytest.fixture
-def adopted(cluster: Any, namespace: str, operator: Any, pods: Any, make_canary: Callable[..., Canary]) -> Canary:
-    """Model `flights` serves by a SeldonDeployment that somebody else had made; the rollout of v2 is proposed."""
+def owners(cluster: Any, namespace: str, operator: Any, pods: Any) -> None:
+    """A SeldonDeployment `flights` that somebody made, and lets a model of that name have."""
     container = {"name": "classifier", "image": "iris:1"}
     predictor = {
         "name": "main",
@@ -35,6 +35,11 @@ def adopted(cluster: Any, namespace: str, operator: Any, pods: Any, make_canary:
         "spec": {"predictors": [predictor]},
     }
     cluster.api.create(SELDON_DEPLOYMENT, body)
+
+
+@pytest.fixture
+def adopted(owners: None, make_canary: Callable[..., Canary]) -> Canary:
+    """Model `flights` serves by it; the rollout of v2 is proposed."""
     canary = make_canary(KEEPS)
     was_accepted(canary)
     return canary
@@ -98,3 +103,25 @@ def test_a_former_champion_is_kept_no_longer(adopted: Canary, next_leader: Calla
     adopted.until(lambda: is_nobodys(adopted), "the end of its marks", look=nobody_looks)
     assert adopted.predictors() == ["v2"]
     assert adopted.answering() == {"v2": 100}
+
+
+def test_a_champion_that_never_became_ready_is_taken_away_and_its_owners_predictor_answers_on(
+    owners: None,
+    make_model: Callable[..., Canary],
+    pods: Any,
+    next_leader: Callable[[Canary], None],
+) -> None:
+    model = make_model(KEEPS)
+    model.until(lambda: model.answering() == {"main": 100}, "the owner's route", look=nobody_looks)
+    pods.never_ready(model.namespace, "v1")
+    was_accepted(model)
+    model.register()
+    model.until(lambda: model.predictors() == ["main", "v1"], "the champion's start")
+    model.api.delete(MODEL, model.namespace, "flights")
+
+    next_leader(model)
+    model.until(lambda: is_nobodys(model), "the end of its marks", look=nobody_looks)
+    assert model.predictors() == ["main"]
+    assert model.answering() == {"main": 100}
+    # The operator cleans up, and routes anew, only while nothing that is unready is left.
+    model.until(lambda: len(model.deployments()) == 1, "the end of v1's pods", look=nobody_looks)

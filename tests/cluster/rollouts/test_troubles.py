@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
 from trimtab.app.cluster.resources import model_of
 from trimtab.core.errors import Fenced, TrimtabError
 
 Canary = Any
 Witness = Any
 Kubectl = Callable[..., str]
+OTHERS = {"v1": 30, "v2": 70}  # what a second writer wants
+EDITS = 5  # at each weight
 
 
 def at_weight(canary: Canary, percent: int) -> None:
@@ -68,20 +71,32 @@ def test_a_challenger_that_crashes_after_an_update_does_not_hold_up_its_own_end(
     assert canary.phase() == "Aborted"
 
 
-def test_the_operator_is_down_for_a_while(canary: Canary, operator: Any) -> None:
+def test_the_operator_is_down_for_a_minute(canary: Canary, operator: Any, namespace: str) -> None:
     at_weight(canary, 10)
     operator.down()
-    try:
+    before = written(canary, namespace)
+    canary.send(400)  # enough for the next step
+    with_trouble(canary.look)
+    asked, told = canary.at(), (canary.rollout()["metadata"]["resourceVersion"], canary.events())
+    for _ in range(12):
         canary.send(400)
-        for _ in range(10):
-            with_trouble(canary.look)
-        assert canary.answering() == {"v1": 90, "v2": 10}
-    finally:
-        operator.up()
+        canary.offset += timedelta(seconds=5)
+        with_trouble(canary.look)
+    assert (asked.weight_percent, asked.epochs[-1].confirmed_from) == (50, None)
+    assert counted(canary.at()) == counted(asked)
+    assert written(canary, namespace) == before
+    assert (canary.rollout()["metadata"]["resourceVersion"], canary.events()) == told
+    assert canary.phase() == "Error"
+    assert canary.answering() == {"v1": 90, "v2": 10}
+    assert canary.champion() == 1
+    operator.up()
 
     at_weight(canary, 50)
-
-    assert canary.phase() == "Canary"
+    for _ in range(5):
+        canary.look()
+    assert canary.phase() == "Canary"  # what was answered meanwhile says nothing of this step
+    canary.send(400)
+    canary.until(lambda: canary.phase() == "Promoted", "the promotion")
 
 
 def test_a_stable_replica_is_lost_during_a_rollback(
@@ -110,9 +125,12 @@ def test_the_api_server_is_killed_and_comes_back(canary: Canary, cluster: Any) -
     canary.until(lambda: canary.phase() == "Promoted", "the promotion")
 
 
-def test_a_second_writer_of_the_seldon_deployment_is_lived_with(canary: Canary, namespace: str) -> None:
+def test_a_second_writer_who_puts_other_weights_back_is_outlasted(
+    canary: Canary, witness: Witness, namespace: str
+) -> None:
     at_weight(canary, 10)
     ending = threading.Event()
+    edits: list[int] = []
 
     def annotate() -> None:
         number = 0
@@ -121,22 +139,31 @@ def test_a_second_writer_of_the_seldon_deployment_is_lived_with(canary: Canary, 
             body = {"metadata": {"annotations": {"example.com/touched": str(number)}}}
             with_trouble(lambda body=body: canary.api.merge(SELDON_DEPLOYMENT, namespace, "flights", body))
 
-    def resize() -> None:
-        while not ending.wait(0.11):
-            with_trouble(lambda: _unweighted(canary, namespace))
+    def reweigh() -> None:
+        while not ending.wait(0.2):
+            with_trouble(lambda: edits.extend(reweighed(canary, namespace)))
 
-    writers = [threading.Thread(target=each) for each in (annotate, resize)]
+    writers = [threading.Thread(target=each) for each in (annotate, reweigh)]
     for writer in writers:
         writer.start()
     try:
-        canary.send(400)
-        at_weight(canary, 50)
+        canary.until(lambda: len(edits) >= EDITS, "edits at 10 %")
+        canary.until(lambda: canary.at().weight_percent == 50, "the next step", look=lambda: served(canary))
+        before = len(edits)
+        canary.until(lambda: len(edits) >= before + EDITS, "edits at 50 %")
     finally:
         ending.set()
         for writer in writers:
             writer.join()
-    canary.send(400)
-    canary.until(lambda: canary.phase() == "Promoted", "the promotion")
+    at_weight(canary, 50)
+    assert witness.splits.count(OTHERS) == len(edits)
+    canary.until(lambda: canary.phase() == "Promoted", "the promotion", look=lambda: served(canary))
+
+    reweighed(canary, namespace)
+    canary.until(lambda: canary.answering() == OTHERS, "the other's split", look=nobody_looks)
+    canary.until(lambda: canary.answering() == {"v2": 100}, "the promoted alone")
+    assert canary.predictors() == ["v1", "v2"]
+    assert canary.champion() == 2
 
 
 def test_two_controllers_at_once_make_one_rollout_of_it(canary: Canary, kubectl: Kubectl) -> None:
@@ -172,8 +199,32 @@ def with_trouble(act: Callable[[], Any]) -> None:
         return
 
 
-def _unweighted(canary: Canary, namespace: str) -> None:
-    """As a GitOps tool that puts back what stands in its own file: an edit in the wrong place, refused by guards."""
+def reweighed(canary: Canary, namespace: str) -> list[int]:
+    """As a GitOps tool that puts back what stands in its own file: weights that add up, and that nobody asked for."""
     found = canary.api.get(SELDON_DEPLOYMENT, namespace, "flights")
-    found["spec"]["predictors"][0]["annotations"] = {}
-    canary.api.replace(SELDON_DEPLOYMENT, found)
+    predictors = found["spec"]["predictors"]
+    if {each["name"]: each.get("traffic", 0) for each in predictors} == OTHERS:
+        return []
+    for each in predictors:
+        each["traffic"] = OTHERS[each["name"]]
+    return [canary.api.replace(SELDON_DEPLOYMENT, found)["metadata"]["generation"]]
+
+
+def counted(state: Any) -> int:
+    """Answers that were taken for evidence."""
+    return sum(each["champion"] + each["challenger"] for each in state.evidence["counts"])
+
+
+def written(canary: Canary, namespace: str) -> list[str]:
+    """How often the split was written: where it is asked for, and where it is routed."""
+    found = [canary.api.get(kind, namespace, "flights") for kind in (SELDON_DEPLOYMENT, VIRTUAL_SERVICE)]
+    return [str(each["metadata"]["generation"]) for each in found]
+
+
+def served(canary: Canary) -> None:
+    canary.send(50)
+    canary.look()
+
+
+def nobody_looks() -> None:
+    """What is there is awaited as it comes."""

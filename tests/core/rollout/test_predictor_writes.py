@@ -10,7 +10,7 @@ import pytest
 
 from trimtab.core.ports import Serving
 from trimtab.core.rollout.pinning import PORTS
-from trimtab.core.rollout.predictor_writes import next_write
+from trimtab.core.rollout.predictor_writes import hand_back, next_write
 from trimtab.core.rollout.predictors import Book, Found, Split, Write, routed
 
 NUMBERS = {"v6": 6, "v7": 7, "v8": 8}
@@ -282,3 +282,47 @@ def test_one_that_an_autoscaler_sizes_is_not_given_another_size() -> None:
 def test_the_route_is_the_virtual_services_word(weights, mirrored, asked, expected) -> None:
     seen = Found((), weights=weights, mirrored=mirrored, book=Book(asked))
     assert routed(seen, NUMBERS) == expected
+
+
+# When its model is gone
+
+
+def handed_back(seen: Found, champion: str = "v6") -> dict[str, int] | None:
+    """Weights by name once its owner has it again; None while he does not get it."""
+    operations = hand_back(seen, NUMBERS, champion)
+    if operations is None:
+        return None
+    return {each["name"]: each["traffic"] for each in patched(seen, Write("", Book(), operations))}
+
+
+def test_a_champion_that_is_not_ready_goes_with_its_model_and_the_owners_predictors_answer_on() -> None:
+    main, blue = predictor("main", 100), predictor("blue", 30)
+
+    assert handed_back(found(main, predictor("v6"), ready="main")) == {"main": 100}
+    assert handed_back(found(blue, predictor("v6"), predictor("green", 70), predictor("v7"), ready="blue green")) == {
+        "blue": 30,
+        "green": 70,
+    }
+
+
+def test_an_owner_who_took_the_champion_away_himself_keeps_what_he_has() -> None:
+    assert handed_back(found(predictor("main", 100))) == {"main": 100}
+    assert handed_back(found(predictor("main", 100), weights={"v6": 100})) == {"main": 100}
+
+
+def test_who_answers_by_the_router_gets_what_was_meant_for_the_champion() -> None:
+    seen = found(predictor("main"), predictor("v6", 100), ready="main", weights={"main": 100})
+    assert handed_back(seen) == {"main": 100}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        found(predictor("main", 100), predictor("v6")),  # ready: it takes over
+        found(predictor("main"), predictor("v6", 100), ready="main"),  # answers
+        found(predictor("v6", 100)),
+        found(predictor("v6", 100), predictor("main", shadow=True), ready="main", weights={}),  # copies are no answers
+    ],
+)
+def test_a_champion_that_can_answer_or_that_nobody_stands_beside_is_not_handed_back(seen: Found) -> None:
+    assert handed_back(seen) is None

@@ -1,5 +1,6 @@
 """
-Leaving a model that was deleted: what outlives it, because the model had adopted it, ends with its champion alone.
+Leaving a model that was deleted: what outlives it, because the model had adopted it, ends with its champion alone; or
+with its owner's predictors, where they still answer and the champion cannot.
 
 Each look takes the next step by what is there, so that it does not matter who began, or where he was killed.
 """
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from trimtab.adapters.kubernetes.api import Api, Object
-from trimtab.adapters.kubernetes.kinds import MODEL, MODEL_LABEL, SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import DEPLOYMENT, MODEL, MODEL_LABEL, SELDON_DEPLOYMENT, VIRTUAL_SERVICE
+from trimtab.adapters.kubernetes.predictor import VERSION
+from trimtab.adapters.kubernetes.seldon_deployment import found_of, short
 from trimtab.adapters.kubernetes.seldon_marks import is_marked, unmarked
 from trimtab.adapters.state import State
 from trimtab.app.cluster.resources import MANAGER, Key, key_of
@@ -20,6 +23,7 @@ from trimtab.app.rollout.measuring import Measuring
 from trimtab.app.rollout.telling import Telling
 from trimtab.core.errors import NotFound
 from trimtab.core.ports import TrafficSplit
+from trimtab.core.rollout.predictor_writes import hand_back
 from trimtab.core.spec.model import ContinuousModel
 
 ABORTED = {"aborted": True, "reason": "its ContinuousModel was deleted"}
@@ -51,6 +55,8 @@ def leave(
     served = state.served.read()
     if served is not None and served.kept is not None:  # there is no way back any more
         state.served.save(served.model_copy(update={"kept": None, "kept_until": None, "epoch": epoch}))
+    if _handed_back(api, state, key):
+        return True
     leader = Leader(
         state, model.spec.rollout, traffic, Measuring(state, traffic, None), Telling(state.journal, wall), wall, None
     )
@@ -58,6 +64,22 @@ def leave(
     if leader.look() or leader.unsettled:
         return False
     return _take_marks_off(api, key)
+
+
+def _handed_back(api: Api, state: State, key: Key) -> bool:
+    """Whether its owner has it again: his predictors, in the same write without the model's and without its marks."""
+    resource = api.find(SELDON_DEPLOYMENT, *key)
+    if resource is None or resource["metadata"].get("deletionTimestamp") or not is_marked(resource):
+        return False
+    deployments, _ = api.list(DEPLOYMENT, key[0], labels=f"seldon-deployment-id={key[1]}")
+    found = found_of(resource, deployments, api.find(VIRTUAL_SERVICE, key[0], short(key[1])))
+    manifest = state.registry.manifest()
+    champion = f"v{manifest.champion}" if manifest else ""
+    operations = hand_back(found, {name for name in found.names if VERSION.fullmatch(name)}, champion)
+    if operations is None:
+        return False
+    api.patch(SELDON_DEPLOYMENT, *key, [*unmarked(resource), *operations], manager=MANAGER)
+    return True
 
 
 def _take_marks_off(api: Api, key: Key) -> bool:

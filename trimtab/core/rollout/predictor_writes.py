@@ -8,6 +8,7 @@ weights move only to predictors whose Deployments are rolled out; and who stands
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from trimtab.core.ports import Serving
@@ -136,6 +137,34 @@ def _weigh(found: Found, split: Split, serving: Serving) -> Write | None:
         return None
     shares = ", ".join(f"{name} {weight} %" for name, weight in wanted.items() if weight)
     return Write(shares, book, (*_guards(found), *(_weight(found, name, weight) for name, weight in wanted.items())))
+
+
+# When its model is gone
+
+
+def hand_back(found: Found, own: Container[str], champion: str) -> tuple[Operation, ...] | None:
+    """
+    The patch by which a SeldonDeployment is its owner's again: his predictors answer as they do, trimtab's are gone.
+
+    Args:
+        own: Names of trimtab's predictors.
+        champion: Of those the one that was to take over.
+
+    Returns:
+        None while the champion can take over, one of trimtab's answers, or there is nobody else.
+    """
+    shares = found.weights
+    if shares is None:
+        shares = {each["name"]: each.get("traffic", 0) for each in found.predictors if not each.get("shadow")}
+    owners = [name for name in found.names if name not in own and not _is_shadow(found, name)]
+    leaving = [name for name in found.names if name in own]
+    if not owners or champion in found.rolled_out or any(shares.get(name) for name in leaving):
+        return None
+    removed = [{"op": "remove", "path": f"/spec/predictors/{found.names.index(name)}"} for name in reversed(leaving)]
+    weights = {name: shares.get(name, 0) for name in owners}
+    most = max(weights, key=lambda name: weights[name])
+    weights[most] += WHOLE - sum(weights.values())
+    return (*_guards(found), *(_weight(found, name, weight) for name, weight in weights.items()), *removed)
 
 
 def _running(found: Found, split: Split) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
+from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT, SELDON_DEPLOYMENT
 from trimtab.core.errors import Conflict, Invalid, Unavailable
 from trimtab.core.rollout.values import Phase
 
@@ -367,6 +367,29 @@ def test_a_deleted_model_is_taken_leave_of_once_the_router_answers_again(cluster
     cluster.traffic.stalled = False
     assert cluster.leave() == 0
     assert cluster.route() == (1, None, 0)
+
+
+@pytest.mark.parametrize("predictors", [[("main", 100)], [("main", 100), ("v1", 0)]])
+def test_a_deleted_models_owner_gets_his_predictor_back_where_the_champion_never_became_ready(
+    make_cluster: Callable[..., Cluster], predictors: list[tuple[str, int]]
+) -> None:
+    cluster = make_cluster()
+    cluster.register()
+    adopted = {
+        "apiVersion": SELDON_DEPLOYMENT.api_version,
+        "kind": SELDON_DEPLOYMENT.name,
+        "metadata": {"name": "flights", "namespace": "shop", "labels": {"trimtab.dev/model": "flights"}},
+        "spec": {"predictors": [{"name": name, "traffic": traffic} for name, traffic in predictors]},
+    }
+    cluster.api.create(SELDON_DEPLOYMENT, adopted)
+    cluster.api.delete(MODEL, "shop", "flights")
+
+    assert cluster.leave() == 0
+
+    found = cluster.api.get(SELDON_DEPLOYMENT, "shop", "flights")
+    assert found["spec"]["predictors"] == [{"name": "main", "traffic": 100}]
+    assert found["metadata"]["labels"] == {}
+    assert cluster.traffic.running == set()
 
 
 @pytest.mark.parametrize("wanted", ["previous", "v1"])
