@@ -62,7 +62,13 @@ class MemoryTraffic:
         ready = frozenset(self._ready)
         if route is not None:
             route = replace(route, versions=tuple(sorted(ready)))
-        return ServingSeen(route=route, ready=ready, failing=dict(self._failing), restarts=dict(self._restarts))
+        return ServingSeen(
+            route=route,
+            ready=ready,
+            failing=dict(self._failing),
+            restarts=dict(self._restarts),
+            down=frozenset(self.running - ready),
+        )
 
     def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
         self._reach()

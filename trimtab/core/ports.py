@@ -187,13 +187,15 @@ class ServingSeen:
 
     `route` is the split that the router itself confirms, None before it has any; its `versions` are those that answer
     (`ready`). `failing` says of a version that does not become ready why, in one line. `restarts` counts by version
-    the processes that ended by themselves.
+    the processes that ended by themselves. `down` are versions of which nothing answers, where the router would go on
+    sending them requests; one that lacks some of its pods is neither `ready` nor down.
     """
 
     route: Serving | None
     ready: frozenset[int]
     failing: Mapping[int, str]
     restarts: Mapping[int, int]
+    down: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

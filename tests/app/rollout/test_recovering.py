@@ -138,7 +138,7 @@ def test_a_challenger_that_dies_before_its_promotion_is_confirmed_is_rolled_back
     rig.look(2, seconds=5)
 
     assert rig.at().phase is Phase.ROLLED_BACK
-    assert "v2 has not been ready for 2m" in rig.at().reason
+    assert "nothing of v2 has answered for 2m" in rig.at().reason
     rig.traffic.stalled = False
     rig.look(2, seconds=1)
     assert rig.route() == (1, None, 0)

@@ -431,7 +431,7 @@ def test_a_challenger_that_is_gone_while_requests_go_to_it_is_rolled_back(case: 
     found.after = timedelta(seconds=120)
     verdict = found.decide()
     assert isinstance(verdict, RollBack)
-    assert verdict.reason == "v7 has not been ready for 2m, and the router sends it requests"
+    assert verdict.reason == "nothing of v7 has answered for 2m, and the router sends it requests"
 
 
 # Probation

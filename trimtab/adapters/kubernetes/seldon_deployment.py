@@ -87,6 +87,12 @@ def _rolled_out(predictor: Body, deployment: Object) -> bool:
     return wanted > 0 and current and counts == [wanted] * 4 and _is_of(predictor, deployment)
 
 
+def is_down(deployments: Iterable[Object]) -> bool:
+    """Whether nothing answers: a component of the graph has no pod that is ready, or there is none."""
+    ready = [(each.get("status") or {}).get("readyReplicas", 0) for each in deployments]
+    return not ready or min(ready) == 0
+
+
 def _is_of(predictor: Body, deployment: Object) -> bool:
     """Whether the operator has taken up what the predictor says by now: it writes only some moments later."""
     template = deployment["spec"]["template"]

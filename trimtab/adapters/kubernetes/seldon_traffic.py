@@ -17,6 +17,7 @@ from trimtab.adapters.kubernetes.seldon_deployment import (
     failing_of,
     found_of,
     is_ambassadors,
+    is_down,
     short,
 )
 from trimtab.adapters.kubernetes.seldon_marks import (
@@ -128,6 +129,7 @@ class SeldonTraffic:
             ready=frozenset(ready),
             failing=self._failing(resource, found, deployments, pods),
             restarts=self._restarts(found, pods),
+            down=self._down(resource, found, deployments),
         )
 
     def answers(self, position: str, limit: int = 10_000) -> tuple[list[Answer], str]:
@@ -181,6 +183,14 @@ class SeldonTraffic:
             if why:
                 failing[number] = why
         return failing
+
+    def _down(self, resource: Object, found: Found, deployments: Sequence[Object]) -> frozenset[int]:
+        down = set()
+        for predictor in found.predictors:
+            number = self._predictors.number(predictor["name"])
+            if number is not None and is_down(deployments_of(resource, predictor, deployments)):
+                down.add(number)
+        return frozenset(down)
 
     def _restarts(self, found: Found, pods: Iterable[Object]) -> Mapping[int, int]:
         by_label = {(each.get("labels") or {}).get("version", each["name"]): each["name"] for each in found.predictors}

@@ -107,7 +107,9 @@ def _not_ready(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: 
 
 def _unanswered(spec: RolloutSpec, evidence: Evidence) -> RollBack:
     # Of such requests no test may ever hear: its own log and counters know none that did not reach it.
-    reason = f"v{spec.version} has not been ready for {format_duration(UNANSWERED)}, and the router sends it requests"
+    reason = (
+        f"nothing of v{spec.version} has answered for {format_duration(UNANSWERED)}, and the router sends it requests"
+    )
     return RollBack(reason, "", numbers(evidence, spec))
 
 

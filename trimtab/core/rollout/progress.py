@@ -59,7 +59,7 @@ def answering(state: RolloutState, seen: ServingSeen, version: int, now: datetim
     sent = route is not None and (
         route.champion == version or (route.challenger == version and not route.shadow and route.weight_percent > 0)
     )
-    since = (state.unanswered_since or now) if sent and version not in seen.ready else None
+    since = (state.unanswered_since or now) if sent and version in seen.down else None
     return state if since == state.unanswered_since else _changed(state, unanswered_since=since)
 
 

@@ -113,7 +113,7 @@ class RolloutState(Record):
     reason: str = ""
     started: datetime  # wall clock, as all times here
     step_started: datetime | None = None  # when the router confirmed this step
-    unanswered_since: datetime | None = None  # the router sends the challenger requests, and it is not ready
+    unanswered_since: datetime | None = None  # the router sends the challenger requests, and it is down
     ended: datetime | None = None
     epochs: tuple[WeightEpoch, ...] = ()
     evidence: dict[str, Any] = Field(default_factory=dict)
