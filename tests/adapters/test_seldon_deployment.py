@@ -12,6 +12,7 @@ from trimtab.adapters.kubernetes.seldon_deployment import (
     failing_of,
     found_of,
     is_ambassadors,
+    is_down,
     mirrored_of,
     short,
     weights_of,
@@ -228,3 +229,13 @@ def test_ambassador_is_told_from_a_virtual_service_that_somebody_deleted() -> No
     assert not is_ambassadors(said("All VirtualServices created"), None)
     assert not is_ambassadors(said("No VirtualServices defined"), virtual_service())
     assert not is_ambassadors(resource(state="Creating"), None)
+
+
+@pytest.mark.parametrize(
+    ("ready", "down"), [([], True), ([0], True), ([None], True), ([1], False), ([2, 0], True), ([2, 1], False)]
+)
+def test_a_predictor_is_down_where_a_component_of_it_has_no_pod_that_is_ready(
+    ready: list[int | None], down: bool
+) -> None:
+    statuses = [{} if count is None else {"readyReplicas": count} for count in ready]
+    assert is_down([{"spec": {"replicas": 3}, "status": {"replicas": 3, **status}} for status in statuses]) is down
