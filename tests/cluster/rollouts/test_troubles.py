@@ -71,6 +71,22 @@ def test_a_challenger_that_crashes_after_an_update_does_not_hold_up_its_own_end(
     assert canary.phase() == "Aborted"
 
 
+def test_a_challenger_that_is_gone_while_requests_go_to_it_is_rolled_back(
+    canary: Canary, pods: Any, namespace: str
+) -> None:
+    at_weight(canary, 10)
+    pods.lose_one(namespace, "v2")  # its only one
+    canary.until(lambda: "v2" not in ready(canary), "its end")
+    canary.until(lambda: canary.at().unanswered_since is not None, "the controller's notice")
+    assert canary.answering() == {"v1": 90, "v2": 10}  # the operator leaves the routes as they are
+    canary.offset += timedelta(minutes=2)
+
+    back_at_the_champion(canary)
+
+    assert canary.phase() == "RolledBack"
+    assert "nothing of v2 has answered for 2m" in canary.at().reason
+
+
 def test_the_operator_is_down_for_a_minute(canary: Canary, operator: Any, namespace: str) -> None:
     at_weight(canary, 10)
     operator.down()
