@@ -234,7 +234,7 @@ kind: ModelRollout
 metadata: {name: iris-canary}
 spec:
   steps: [{setWeight: 10}, {setWeight: 50}]
-  target: {seldonDeployment: iris, champion: main, challenger: {predictor: {name: canary}}}
+  target: {seldonDeployment: iris, champion: main, challenger: {predictor: {name: canary, graph: {name: model}}}}
 """
     Path("rollout.yaml").write_text(text)
     main(["check", "-f", "rollout.yaml"])

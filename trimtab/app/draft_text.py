@@ -80,13 +80,13 @@ def write(drafted: Drafted, name: str, file: str) -> str:
 
 def name_of(stem: str) -> str:
     """
-    A model's name from a file's; a date alone names no model.
+    A model's name from a file's; it begins with a letter, and a date alone names no model.
 
-    >>> name_of("Bike Share_2011"), name_of("2013-01"), name_of("…")
-    ('bike-share-2011', 'model', 'model')
+    >>> name_of("Bike Share_2011"), name_of("2013-01 flights"), name_of("2013-01"), name_of("…")
+    ('bike-share-2011', 'flights', 'model', 'model')
     """
-    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:NAME_LENGTH].strip("-")
-    return name if re.search("[a-z]", name) else "model"
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).lstrip("-0123456789")[:NAME_LENGTH].rstrip("-")
+    return name or "model"
 
 
 def _schema(drafted: Drafted) -> list[str]:

@@ -22,6 +22,10 @@ FIELDS = {
         ("{name: flights}", "{name: Flights}"),
         ("metadata.name", "found 'Flights'", "a-z, 0-9 and inner hyphens"),
     ),
+    "a name that begins with a digit, as no Service's does": (
+        ("{name: flights}", "{name: 1flights}"),
+        ("metadata.name", "found '1flights'", "a letter of a-z, then a-z, 0-9 and inner hyphens"),
+    ),
     "a name that is too long": (
         ("{name: flights}", "{name: " + "f" * 54 + "}"),
         ("metadata.name", "at most 53 characters", "shorten it"),

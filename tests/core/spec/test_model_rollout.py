@@ -40,9 +40,29 @@ def test_either_form_is_sound() -> None:
     assert (of_model.spec.version, of_model.spec.champion) == (7, 6)
 
 
-def test_a_challenger_needs_a_name() -> None:
-    with pytest.raises(InvalidSpec, match="found no name; champion and challenger are predictors"):
-        load(edited_rollout(("name: canary, ", "")))
+@pytest.mark.parametrize(
+    ("written", "path", "found"),
+    [
+        (("name: canary, ", ""), "spec.target.challenger.predictor.name", "is missing"),
+        (("name: canary, ", "name: New_X, "), "spec.target.challenger.predictor.name", "found 'New_X'"),
+        ((", graph: {name: model}", ""), "spec.target.challenger.predictor.graph", "is missing"),
+        (("seldonDeployment: iris", "seldonDeployment: Bad_Name"), "spec.target.seldonDeployment", "found 'Bad_Name'"),
+        (("seldonDeployment: iris", "seldonDeployment: 1iris"), "spec.target.seldonDeployment", "found '1iris'"),
+    ],
+)
+def test_what_seldon_cannot_serve_is_refused(written: tuple[str, str], path: str, found: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        load(edited_rollout(written))
+    (problem,) = refused.value.problems
+    assert problem.path == path
+    assert found in problem.message
+    assert problem.hint
+
+
+def test_a_predictor_says_whatever_seldon_knows() -> None:
+    rollout = load(edited_rollout(("graph: {name: model}", "graph: {name: model}, replicas: 2")))
+    assert rollout.spec.target.challenger is not None
+    assert rollout.spec.target.challenger.predictor.model_extra == {"replicas": 2}
 
 
 def test_a_wrong_field_is_told_with_its_line_and_what_is_meant() -> None:

@@ -154,7 +154,7 @@ def _check_rollout(written: Document, source: str) -> dict[str, Any]:
         "name": found.name,
         "strategy": spec.strategy,
         "champion": spec.target.champion if free else f"v{spec.champion}",
-        "challenger": free.predictor["name"] if free else f"v{spec.version}",
+        "challenger": free.predictor.name if free else f"v{spec.version}",
         "seldonDeployment": spec.target.seldon_deployment,
         "steps": len(spec.steps),
     }

@@ -104,9 +104,7 @@ def no_users_without_model(spec: RolloutRequest) -> Iterator[Breach]:
 def predictors_differ(spec: RolloutRequest) -> Iterator[Breach]:
     if spec.target.challenger is None:
         return
-    name = spec.target.challenger.predictor.get("name")
-    at: Path = ("target", "challenger", "predictor", "name")
-    if not isinstance(name, str) or not name:
-        yield Breach("found no name", "name the challenger's predictor", at)
-    elif name == spec.target.champion:
+    name = spec.target.challenger.predictor.name
+    if name == spec.target.champion:
+        at: Path = ("target", "challenger", "predictor", "name")
         yield Breach(f"found {name} as champion and as challenger", "give the challenger a name of its own", at)

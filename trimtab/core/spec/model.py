@@ -20,7 +20,9 @@ from trimtab.core.spec.policy import (
 from trimtab.core.spec.rollout import Alert, Analysis, Rollout, Step
 from trimtab.core.spec.training import Evaluation, Training
 
-NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"  # of a Kubernetes label
+# Of a SeldonDeployment, whose name begins those of its Services: unlike other names, these begin with a letter.
+SERVED_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 NAME_LENGTH = 53  # of a Kubernetes label's 63 it leaves ten for `-v1234567`
 
 __all__ = [
@@ -65,9 +67,9 @@ class Metadata(Section):
     """The model's name, and what a cluster adds to it."""
 
     name: str = Field(
-        pattern=NAME_PATTERN,
+        pattern=SERVED_PATTERN,
         max_length=NAME_LENGTH,
-        description="Name of the model: a-z, 0-9 and inner hyphens, at most 53 characters.",
+        description="Name of the model: a letter of a-z, then a-z, 0-9 and inner hyphens, at most 53 characters.",
     )
     namespace: str | None = Field(
         default=None,

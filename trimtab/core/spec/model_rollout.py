@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from trimtab.core.spec.fields import Section
-from trimtab.core.spec.model import NAME_LENGTH, NAME_PATTERN, Metadata
+from trimtab.core.spec.model import NAME_LENGTH, NAME_PATTERN, SERVED_PATTERN, Metadata
 from trimtab.core.spec.rollout import Rollout
 
 SELDON_NAME_LENGTH = 63
-Predictor = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "required": ["name"],
-            "properties": {
-                "name": {
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": SELDON_NAME_LENGTH,
-                    "description": "Name of the predictor.",
-                }
-            },
-            "additionalProperties": True,
-        }
-    ),
-]
+
+
+class Predictor(Section):
+    """A predictor as it would stand in the SeldonDeployment, whose operator knows its other fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=SELDON_NAME_LENGTH,
+        description="Name of the predictor: a-z, 0-9 and inner hyphens, at most 63 characters.",
+    )
+    graph: dict[str, Any] = Field(description="What answers: a model server, or several.")
 
 
 class Challenger(Section):
@@ -43,7 +38,10 @@ class Target(Section):
     """What carries the traffic."""
 
     seldon_deployment: str = Field(
-        min_length=1, max_length=SELDON_NAME_LENGTH, description="Name of the SeldonDeployment, in the same namespace."
+        pattern=SERVED_PATTERN,
+        max_length=SELDON_NAME_LENGTH,
+        description="Name of the SeldonDeployment, in the same namespace: a letter of a-z, then a-z, 0-9 and inner "
+        "hyphens.",
     )
     champion: str | None = Field(
         default=None, max_length=SELDON_NAME_LENGTH, description="Without a model: the predictor that serves now."
@@ -71,7 +69,7 @@ class RolloutRequest(Rollout):
         "weight.",
     )
     model: str | None = Field(
-        default=None, pattern=NAME_PATTERN, max_length=NAME_LENGTH, description="The ContinuousModel, or null."
+        default=None, pattern=SERVED_PATTERN, max_length=NAME_LENGTH, description="The ContinuousModel, or null."
     )
     version: int | None = Field(default=None, ge=1, description="With a model: its version that is to take over.")
     champion: int | None = Field(default=None, ge=1, description="With a model: its version that serves now.")
