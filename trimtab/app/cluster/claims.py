@@ -9,7 +9,7 @@ from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.conditions import Condition
 from trimtab.adapters.kubernetes.kinds import MODEL_LABEL, SELDON_DEPLOYMENT
 from trimtab.adapters.kubernetes.seldon_marks import CLAIM
-from trimtab.app.cluster.free_request import CHAMPION
+from trimtab.app.cluster.free_request import CHALLENGER, CHAMPION, names_of
 from trimtab.app.cluster.resources import MANAGER, annotations_of
 from trimtab.core.errors import Conflict, NotFound, TrimtabError
 
@@ -122,6 +122,21 @@ class Claims:
         """Take the claim away, if it is this one's."""
         found = self._api.find(SELDON_DEPLOYMENT, claim.namespace, claim.seldon_deployment)
         if found is not None and annotations_of(found).get(CLAIM) == str(claim):
+            self._write(claim, found, None)
+
+    def release_unused(self, rollout: Object) -> None:
+        """
+        Take the rollout's claim away if its challenger was never added: it has nothing there to take back.
+
+        Raises:
+            Conflict: If another wrote first: call again.
+        """
+        claim = self.of(rollout)
+        found = self._api.find(SELDON_DEPLOYMENT, claim.namespace, claim.seldon_deployment)
+        if found is None or annotations_of(found).get(CLAIM) != str(claim):
+            return
+        there = [each.get("name") for each in found["spec"].get("predictors") or ()]
+        if names_of(rollout)[CHALLENGER] not in there:
             self._write(claim, found, None)
 
     def _write(self, claim: Claim, found: Object, value: str | None) -> None:

@@ -101,7 +101,7 @@ class FreeRollouts:
         except NotFound as error:
             return self._refuse(resource, Condition("Accepted", "False", "NotFound", str(error)), waits=True)
         except Invalid as error:
-            return self._refuse(resource, Condition("Accepted", "False", "Refused", str(error)))
+            return self._give_way(resource, error)
 
     def orphans(self) -> list[Object]:
         """Those that were deleted while nobody looked, and still hold a SeldonDeployment."""
@@ -234,6 +234,14 @@ class FreeRollouts:
             self._events.tell(regarding, id, reason, renamed(note, names), event_type(reason))
 
         return tell
+
+    def _give_way(self, resource: Object, error: Invalid) -> float:
+        """Refuse one that may never begin: those behind it need not wait for it, and it claims anew when it tries."""
+        try:
+            self._claims.release_unused(resource)
+        except Conflict:
+            return UNSETTLED_SECONDS
+        return self._refuse(resource, Condition("Accepted", "False", "Refused", str(error)))
 
     def _refuse(self, resource: Object, condition: Condition, waits: bool = False) -> float:
         """Say what it lacks; the traffic stays as it is."""

@@ -135,6 +135,38 @@ def test_a_second_rollout_on_the_same_deployment_waits_for_the_first(free: Clust
     assert free.status("second")["phase"] == "Canary"
 
 
+def refuse(*_: object) -> None:
+    raise Invalid("spec.predictors[1].graph: Required value")
+
+
+def test_one_whose_challenger_is_refused_does_not_hold_up_the_next(
+    free: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another(free, "second")
+    with monkeypatch.context() as broken:
+        broken.setattr(free.traffic, "want", refuse)
+        free.look_free("take-over", 2)
+    assert free.condition("Accepted", "take-over") == ("False", "Refused")
+    assert claim(free) is None
+
+    free.look_free("second", 3)
+    free.look_free("take-over")
+
+    assert free.status("second")["phase"] == "Canary"
+    assert free.condition("Accepted", "take-over") == ("False", "Queued")
+
+
+def test_one_whose_challenger_is_there_keeps_its_claim_while_it_is_refused(
+    free: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free.look_free("take-over", 3)
+    free.api.merge(SELDON_DEPLOYMENT, "shop", "web", {"spec": {"predictors": [{"name": "blue"}, {"name": "green"}]}})
+    monkeypatch.setattr(free.traffic, "want", refuse)
+    free.look_free("take-over")
+    assert free.condition("Accepted", "take-over") == ("False", "Refused")
+    assert claim(free)
+
+
 def test_a_rollout_of_the_same_name_begins_anew(free: Cluster) -> None:
     free.look_free("take-over", 3)
     free.ask("take-over", aborted=True)
