@@ -214,3 +214,28 @@ def test_the_command_writes_objects_for_kubectl_and_notes_a_tag_that_may_move(tm
     assert [each["metadata"]["namespace"] for each in YAML(typ="safe").load_all(path)] == ["shop", "shop"]
     fixed = ["--image", f"example.org/mine@sha256:{'1' * 64}"]
     assert "note" not in CliRunner().invoke(cli, ["compile", "--kubernetes", *fixed, "-o", str(path)]).output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--namespace", "Bad Name!"),
+        ("--namespace", "n" * 64),
+        ("--namespace", ""),
+        ("--secret", "Bad Name!"),
+        ("--image", " bad image"),
+        ("--image", "example.org/mine@sha256:123"),
+    ],
+)
+def test_the_command_refuses_names_that_no_cluster_takes(tmp_path, words):
+    path = tmp_path / "p.yaml"
+    done = CliRunner().invoke(cli, ["compile", "--kubernetes", *words, "-o", str(path)])
+    assert isinstance(done.exception, Invalid)
+    assert done.exception.message == f"{words[0]}: found {words[1]!r}"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("image", ["registry.example.org:5000/team/pipe_line:V1.2-rc", "localhost/p", "python"])
+def test_the_command_takes_images_of_any_registry(tmp_path, image):
+    path = tmp_path / "p.yaml"
+    assert CliRunner().invoke(cli, ["compile", "--image", image, "--secret", "s3.keys", "-o", str(path)]).exit_code == 0

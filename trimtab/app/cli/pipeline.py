@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,12 @@ import click
 
 from trimtab.adapters import environment
 from trimtab.app.cli import print_json
+from trimtab.core.errors import Invalid
+from trimtab.core.spec.model import NAME_PATTERN
 
+SUBDOMAIN_PATTERN = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"  # in DNS: the name of a Secret
+# HOST:PORT/PATH:TAG@DIGEST, of which only the path must be there.
+IMAGE_PATTERN = r"([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 SUBMIT = """\
 submit it:
 python -c '
@@ -36,6 +42,11 @@ def compile_package(output: Path, image: str, kubernetes: bool, namespace: str, 
     """Write the Kubeflow pipeline package."""
     from trimtab.adapters import kfp_package
 
+    _check("--namespace", namespace, NAME_PATTERN, 63, "a-z, 0-9 and inner hyphens, such as kubeflow")
+    if secret:
+        _check("--secret", secret, SUBDOMAIN_PATTERN, 253, "a-z, 0-9, inner hyphens and dots, such as trimtab-s3")
+    if image:
+        _check("--image", image, IMAGE_PATTERN, 1024, "an image's address, such as registry.example.org/pipeline:1")
     place = namespace if kubernetes else None
     package = kfp_package.compile_package(environment.pipeline(), output, place, image, secret)
     if as_json:
@@ -51,3 +62,9 @@ def compile_package(output: Path, image: str, kubernetes: bool, namespace: str, 
         click.echo(f"apply it:\nkubectl apply -f {package.path}")
     else:
         click.echo(SUBMIT.format(path=package.path))
+
+
+def _check(option: str, word: str, pattern: str, longest: int, needed: str) -> None:
+    """What no API server and no kubelet takes is refused before it stands in a file."""
+    if len(word) > longest or not re.fullmatch(pattern, word, re.ASCII):
+        raise Invalid(f"{option}: found {word!r}", f"write {needed}; at most {longest} characters")
