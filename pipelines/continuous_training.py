@@ -5,10 +5,9 @@ The same function runs on a laptop (kfp.local, under `trimtab up`), in a cluster
 SDK (`kfp.Client().create_run_from_pipeline_func(continuous_training, arguments={...})`).
 """
 
-import os
-
 from kfp import dsl
 
+from trimtab.adapters.environment import pipeline_image
 from trimtab.components.deploy.component import deploy
 from trimtab.components.detect_drift.component import detect_drift
 from trimtab.components.evaluate.component import evaluate
@@ -17,9 +16,6 @@ from trimtab.components.register.component import register
 from trimtab.components.select_window.component import select_window
 from trimtab.components.train.component import train
 from trimtab.components.validate.component import validate
-
-# What the steps run in, unless the run names another image: settled when the pipeline is compiled.
-IMAGE = os.environ.get("TRIMTAB_IMAGE") or "trimtab/pipeline:python"
 
 
 @dsl.pipeline(name="continuous-training", description="Train a model on new data, judge it, register and deploy it.")
@@ -30,7 +26,7 @@ def continuous_training(
     objects: list = [],  # noqa: B006 - KFP reads the default; nobody changes it
     reason: str = "sdk",
     run_key: str = "",
-    image: str = IMAGE,
+    image: str = pipeline_image(),
 ):
     """
     Args:

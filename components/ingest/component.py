@@ -1,15 +1,14 @@
 """The KFP signature of ingest: read, call, write."""
 
-import os
 from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import Dataset, Output
 
-IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+from trimtab.adapters.environment import pipeline_image
 
 
-@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+@dsl.component(base_image=pipeline_image(), packages_to_install=[], install_kfp_package=False)
 def ingest(
     model: str,
     spec: str,

@@ -1,14 +1,12 @@
 """The KFP signature of train: read, call, write."""
 
-import os
-
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Model, Output
 
-IMAGE = os.environ.get("TRIMTAB_IMAGE", "trimtab/pipeline:python")
+from trimtab.adapters.environment import pipeline_image
 
 
-@dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
+@dsl.component(base_image=pipeline_image(), packages_to_install=[], install_kfp_package=False)
 def train(
     model: str,
     spec: str,

@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
+from trimtab.adapters.environment import pipeline_image
 from trimtab.adapters.kfp_package import compile_package
 from trimtab.app.cli import cli
 from trimtab.core.errors import Invalid
@@ -52,8 +54,14 @@ def test_the_signature_is_the_public_one(spec):
         "objects": [],
         "reason": "sdk",
         "run_key": "",
-        "image": "trimtab/pipeline:python",
+        "image": f"trimtab/pipeline:{version('trimtab')}",
     }
+
+
+def test_the_default_image_is_the_one_that_the_manifests_name():
+    base = YAML(typ="safe").load(Path(__file__).parents[2] / "manifests" / "base" / "kustomization.yaml")
+    named = [each for made in base["configMapGenerator"] for each in made["literals"]]
+    assert f"TRIMTAB_PIPELINE_IMAGE={pipeline_image({})}" in named
 
 
 def test_no_step_is_ever_answered_from_kfps_cache(spec):

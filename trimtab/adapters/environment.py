@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from trimtab.core import sources
@@ -152,6 +153,12 @@ def pipeline(environ: Mapping[str, str] | None = None) -> str:
     """The training pipeline as `module:attribute`; needs no state bucket."""
     env = os.environ if environ is None else environ
     return env.get("TRIMTAB_PIPELINE") or Environment.pipeline
+
+
+def pipeline_image(environ: Mapping[str, str] | None = None) -> str:
+    """What the steps run in unless a run names another image: settled when the pipeline is compiled."""
+    env = os.environ if environ is None else environ
+    return env.get("TRIMTAB_IMAGE") or f"trimtab/pipeline:{version('trimtab')}"
 
 
 def backtest(environ: Mapping[str, str] | None = None) -> str:
