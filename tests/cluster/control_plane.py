@@ -189,12 +189,13 @@ def kubeconfig(port: int, token: str, certificate: Path) -> dict[str, Any]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody has, below those that the kernel gives to connections."""
+    """Ports that nobody has: below those of embedded stores and of connections, and none of the other worker's."""
     import random
 
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     found: list[int] = []
     while len(found) < number:
-        port = random.randint(12000, 31000)
+        port = random.randrange(5000 + worker % 2, 12000, 2)
         with socket.socket() as tried:
             try:
                 tried.bind(("127.0.0.1", port))

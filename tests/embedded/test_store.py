@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from trimtab.app.embedded import weed
 from trimtab.app.embedded.ports import free_ports
 from trimtab.app.embedded.store import Store
 from trimtab.core.errors import Unavailable
@@ -99,6 +100,26 @@ def test_a_port_lost_between_look_and_bind_is_replaced(tmp_path: Path, monkeypat
     taken[0].close()
 
 
+def test_a_port_lost_after_the_server_looked_at_all_of_them_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[dict[str, int]] = []
+    command = weed.command
+    said = "Filer listener error: listen tcp 127.0.0.1:21837: bind: address already in use"
+
+    def first_dies(program: Path, data: Path, ports: Mapping[str, int], buckets: Sequence[str]) -> list[str]:
+        found.append(dict(ports))
+        if len(found) == 1:  # what it wrote on a machine where that happened, many lines after it and all
+            return ["/bin/sh", "-c", f"echo '{said}'; seq 40; exit 255"]
+        return command(program, data, ports, buckets)
+
+    monkeypatch.setattr(weed, "command", first_dies)
+    with Store(tmp_path / "store") as store:
+        assert store.client().list_buckets()["Buckets"][0]["Name"] == "trimtab-state"
+    assert len(found) == 2
+    assert found[0] != found[1]
+
+
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir()
@@ -112,8 +133,9 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
 def test_what_a_killed_owner_left_is_ended_by_the_next_and_its_objects_are_there(tmp_path: Path) -> None:
     script = """
 import sys, time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from trimtab.app.embedded import weed
 from trimtab.app.embedded.ports import free_ports
 from trimtab.app.embedded.store import Store
 from trimtab.core.errors import Unavailable

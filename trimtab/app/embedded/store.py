@@ -128,7 +128,7 @@ class Store:
                 self._wait_until_ready(deadline)
                 break
             except Unavailable:
-                port_lost = any(weed.PORT_LOST in line for line in self.last_lines())
+                port_lost = any(words in self._own_log() for words in weed.PORT_LOST)
                 self._end()
                 if not port_lost or attempt == STARTS:
                     raise
@@ -206,9 +206,13 @@ class Store:
         It learns so half a second after it first answers. A conditional write that falls into that change may find
         its lock kept in two places, and have two winners.
         """
+        return weed.LOCKS_SETTLED in self._own_log()
+
+    def _own_log(self) -> bytes:
+        """What the running server has written so far."""
         with (self.folder / "store.log").open("rb") as log:
             log.seek(self._log_from)
-            return weed.LOCKS_SETTLED in log.read()
+            return log.read()
 
     def _wait_until_ready(self, deadline: float) -> None:
         """An open port is not enough: a put, a listing and a delete of a probe must succeed, and locks be settled."""
