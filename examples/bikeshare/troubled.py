@@ -3,7 +3,7 @@ Three models that a team could well have shipped: each learns as well as the goo
 holdout and the check in the serving environment, and goes wrong only later, where neither looks.
 
 `trimtab demo` puts each under traffic. None of them pretends: what goes wrong is in the few lines below, and the
-platform is told nothing of it. Columns come encoded, in the schema's order, categories as the codes of their values.
+platform is told nothing of it. Columns come encoded, in the order of their names, categories as codes of their values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-HOUR, SEASON, TEMPERATURE = 0, 1, 6  # places in the schema
+HOUR, SEASON, TEMPERATURE = 2, 4, 5  # places among the features' names
 Rows = NDArray[np.float64]
 
 

@@ -12,9 +12,10 @@ import yaml
 from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.cel import EXPRESSIONS
+from trimtab.core.spec.digests import training_digest
 from trimtab.core.spec.document import Document
 from trimtab.core.spec.model import ContinuousModel
-from trimtab.core.spec.parse import from_document, load, rollout_from_document
+from trimtab.core.spec.parse import as_written, from_document, load, rollout_from_document
 from trimtab.core.spec.problems import InvalidSpec
 from trimtab.core.spec.rules import REQUEST_RULES, ROLLOUT_RULES, RULES
 
@@ -153,6 +154,21 @@ def test_what_kubectl_shows_of_a_model_is_its_spec(cluster, namespace):
     shown = cluster.kubectl("-n", namespace, "get", "ctm", "flights", "-o", "yaml", "--show-managed-fields")
     assert "resourceVersion" in shown.stdout
     assert load(shown.stdout).spec == checked(body).spec
+
+
+def test_a_model_takes_the_same_columns_in_the_same_order_as_on_a_laptop(cluster, namespace):
+    columns = {
+        "zone": {"type": "float"},
+        "Age": {"type": "int"},
+        "\u00e9tat": {"type": "int"},
+        "late": {"type": "boolean"},
+    }
+    body = document(data__schema=columns)
+    kept = apply(cluster, namespace, body)
+    assert list(kept["spec"]["data"]["schema"]) != list(columns)  # an API server keeps no order
+    here, there = checked(body), from_document(Document(as_written(kept), {}))
+    assert here.spec.data.features == there.spec.data.features == ("Age", "zone", "\u00e9tat")
+    assert training_digest(here, "", "1") == training_digest(there, "", "1")
 
 
 def test_what_stands_as_null_on_a_laptop_may_stand_so_in_a_cluster(cluster, namespace):

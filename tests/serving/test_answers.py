@@ -93,7 +93,7 @@ def test_every_form_of_a_request_gives_the_same(make_answering, row):
     answering = make_answering()
     expected = ask(answering, ndarray({name: [value] for name, value in row.items()}))[1]["data"]["ndarray"][0]
     forms: list[Any] = [
-        {"data": {"ndarray": [list(row.values())]}},
+        {"data": {"ndarray": [[row[name] for name in sorted(row)]]}},  # unnamed: in the order of their names
         {"data": {"names": list(row), "ndarray": list(row.values())}},
     ]
     for form in forms:
@@ -103,7 +103,9 @@ def test_every_form_of_a_request_gives_the_same(make_answering, row):
         assert answer == [{"late": expected[0], "probabilities": {"false": expected[1], "true": expected[2]}}]
     inputs = [{"name": name, "shape": [1], "datatype": "BYTES", "data": [value]} for name, value in row.items()]
     matrix = {"name": "rows", "shape": [1, 5], "datatype": "BYTES", "data": [list(row.values())]}
-    for v2 in ({"inputs": inputs}, {"inputs": [{**matrix, "parameters": {"names": list(row)}}]}, {"inputs": [matrix]}):
+    named = {**matrix, "parameters": {"names": list(row)}}
+    unnamed = {**matrix, "data": [row[name] for name in sorted(row)]}
+    for v2 in ({"inputs": inputs}, {"inputs": [named]}, {"inputs": [unnamed]}):
         code, answer = ask(answering, v2, "v2")
         assert code == 200
         assert [output["data"] for output in answer["outputs"]] == [[expected[0]], expected[1:]]

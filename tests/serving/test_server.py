@@ -93,8 +93,8 @@ def test_health_and_metadata_are_answered_in_both_protocols(deployed):
     assert ask("GET", "/v2/health/ready")[1] == {"ready": True}
     assert ask("GET", "/v2/models/trips/ready")[1]["ready"]
     described = ask("GET", "/v2/models/trips")[1]
-    assert [one["name"] for one in described["inputs"]] == ["carrier", "origin", "distance", "heat", "holiday"]
-    assert [one["datatype"] for one in described["inputs"]] == ["BYTES", "BYTES", "INT64", "FP64", "BOOL"]
+    assert [one["name"] for one in described["inputs"]] == ["carrier", "distance", "heat", "holiday", "origin"]
+    assert [one["datatype"] for one in described["inputs"]] == ["BYTES", "INT64", "FP64", "BOOL", "BYTES"]
 
 
 def test_the_open_inference_protocol_is_answered(deployed, row):

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def schema_columns(data: Data) -> SchemaColumns:
-    """(name, type, values) of every feature, in the schema's order: what the encoder is made of."""
+    """(name, type, values) of every feature, in the order of their names: what the encoder is made of."""
     described = data.described
     return tuple((name, described[name].type, described[name].values) for name in data.features)
 

@@ -33,7 +33,7 @@ class LoadedModel:
 
     @property
     def features(self) -> list[str]:
-        """The columns it needs, in the schema's order; others may stand in the frame too."""
+        """The columns it needs, in the order of their names; others may stand in the frame too."""
         return [name for name, _, _ in self.pipeline.named_steps["encode"].columns]
 
     @property

@@ -21,7 +21,7 @@ NUMERIC = ("float", "int", "boolean")
 
 class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """
-    Columns in the schema's order, as a float64 matrix or as a pandas frame.
+    Columns in the order of their names, as a float64 matrix or as a pandas frame.
 
     As a matrix: numbers as they are, booleans as 0 and 1, categories as the codes of the schema's values; missing,
     infinite and unseen are NaN; strings and timestamps are left out. As a frame: numbers and booleans as in the
@@ -31,7 +31,7 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     it: it becomes a constant, then and when predicting.
 
     Args:
-        columns: (name, type of the schema, values of a category) by column, in the schema's order.
+        columns: (name, type of the schema, values of a category) by column, in the order of their names.
         output: "matrix" or "frame".
     """
 

@@ -17,7 +17,7 @@ def read(message: Any, features: Sequence[str], known: Container[str]) -> Table:
 
     Args:
         message: The body as JSON gave it: `data.ndarray`, `data.tensor` or `jsonData`.
-        features: The model's columns in the schema's order: what unnamed columns are taken for.
+        features: The model's columns in the order of their names: what unnamed columns are taken for.
         known: Every column that means something here; what rows of their own names hold besides is only counted.
 
     Raises:

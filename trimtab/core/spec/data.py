@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from trimtab.core.errors import Invalid
 from trimtab.core.metrics import Task
@@ -57,6 +57,14 @@ class Labels(Section):
     )
 
 
+def _by_name(columns: dict[str, Column]) -> dict[str, Column]:
+    return dict(sorted(columns.items()))
+
+
+# In the order of their names: an API server keeps no order of fields, and a spec means one thing everywhere.
+Columns = Annotated[dict[ColumnName, Column], AfterValidator(_by_name)]
+
+
 class Quality(Section):
     """How much bad data is a bad row, and how much a bad file."""
 
@@ -90,13 +98,13 @@ class Data(Section):
         "is refused.",
     )
     labels: Labels = Field(default=Labels(), description="Labels that come later than their rows.")
-    columns: dict[ColumnName, Column] | None = Field(
+    columns: Columns | None = Field(
         default=None,
         alias="schema",
         min_length=1,
         max_length=2000,
-        description="The columns by name, in the order in which a model takes them. `trimtab init FILE` writes it. "
-        "timestamp, key and excluded columns need no entry.",
+        description="The columns by name. A model takes them in the order of their names, however they are written. "
+        "`trimtab init FILE` writes it. timestamp, key and excluded columns need no entry.",
     )
     schema_ref: Address | None = Field(
         default=None, description="s3:// address of a YAML file that holds the schema instead."
@@ -106,7 +114,7 @@ class Data(Section):
     @property
     def described(self) -> dict[str, Column]:
         """
-        The schema's columns.
+        The schema's columns, in the order of their names.
 
         Raises:
             Invalid: If the schema stands behind `schemaRef` and has not been read yet.
@@ -120,7 +128,7 @@ class Data(Section):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Columns a model learns from, in the schema's order."""
+        """Columns a model learns from, in the order in which it takes them: that of their names."""
         other = {self.target, self.timestamp, *self.key, *self.exclude}
         return tuple(name for name in self.described if name not in other)
 

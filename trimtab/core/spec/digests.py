@@ -60,8 +60,7 @@ def training_digest(model: ContinuousModel, code: str, sklearn_version: str) -> 
 
 def _data(model: ContinuousModel) -> dict[str, Any]:
     data = _chosen(model.spec.data)
-    # As pairs, because canonical JSON sorts mappings, and the order of the columns is the order of the model's inputs.
-    data["schema"] = [[name, _chosen(column)] for name, column in model.spec.data.described.items()]
+    data["schema"] = {name: _chosen(column) for name, column in model.spec.data.described.items()}
     return {name: data.get(name) for name in DATA_FIELDS}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from trimtab.core.spec import document
-from trimtab.core.spec.data import Column
+from trimtab.core.spec.data import Column, Columns
 from trimtab.core.spec.document import Document
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.core.spec.model_rollout import ModelRollout
@@ -91,10 +91,10 @@ def load_columns(text: str, source: str) -> dict[str, Column]:
     written = document.read(text, source)
     _need_mapping(written.value, source)
     try:
-        adapter = TypeAdapter(dict[str, Column])
+        adapter = TypeAdapter(Columns)
         return adapter.validate_python(written.value, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = from_pydantic(error, dict[str, Column])
+        problems = from_pydantic(error, Columns)
         raise InvalidSpec(source, (_placed(problem, written) for problem in problems)) from None
 
 
