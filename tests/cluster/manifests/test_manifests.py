@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[3]
 Rendered = dict[str, list[dict[str, Any]]]
 RUNNING = ("Deployment", "StatefulSet")
 METRIC = re.compile(r"\btrimtab_[a-z0-9_]+")
+# What the monitor knows of its own machine's model servers: in a cluster they run elsewhere.
+OF_A_LAPTOP = {"trimtab_server_cores", "trimtab_server_memory_bytes"}
 
 
 def of_kind(rendered: Rendered, *kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -106,16 +108,32 @@ def test_budgets_and_policies_select_pods_that_there_are(rendered: Rendered) -> 
 
 
 def shown() -> set[str]:
-    """The names of all metrics that listener and monitor show."""
+    """The names of all metrics that listener, monitor and model servers show in a cluster."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
     from trimtab.app.cluster.measures import intake_metrics, monitor_metrics
     from trimtab.core.monitor.findings import Findings
+    from trimtab.serving.meters import Meters
 
     now = datetime(2026, 1, 1, tzinfo=UTC)
     nothing = Findings(at=now, policy_at=now)
+    servers = CollectorRegistry(auto_describe=True)
+    servers.register(Meters(1, {"model": "flights", "version": "1"}))
     text = intake_metrics(True, {}, {}) + monitor_metrics(True, {("shop", "flights"): nothing}, {})
+    text += generate_latest(servers)
     source = (ROOT / "trimtab" / "app" / "exposition.py").read_text()
     conditional = {f"trimtab_{name}" for name in re.findall(r'"(input_drift_\w+)"', source)}
-    return set(re.findall(r"^# HELP (\S+)", text.decode(), re.MULTILINE)) | conditional
+    return set(re.findall(r"^# HELP (\S+)", text.decode(), re.MULTILINE)) - OF_A_LAPTOP | conditional
+
+
+def test_model_servers_are_scraped_where_they_show_their_metrics(rendered: Rendered) -> None:
+    from trimtab.core.rollout.pinning import PORTS
+
+    monitors = [each for _, each in of_kind(rendered, "PodMonitor")]
+    assert monitors
+    for each in monitors:
+        scraped = {point["portNumber"]: point["path"] for point in each["spec"]["podMetricsEndpoints"]}
+        assert scraped == {8000: "/prometheus", dict(PORTS)["metrics"]: "/prometheus"}
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_are_shown(rendered: Rendered) -> None:
