@@ -46,10 +46,10 @@ spec:
     source: s3://landing/NAMESPACE/NAME/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
 COLUMNS
-      y: {type: float}
+      'y': {type: float}
   triggers:
     upload: {minNewRows: 5000, settle: 0s}
     drift: {falseAlarmsPerYear: 2, minEffect: 0.1}

@@ -46,13 +46,13 @@ spec:
     source: s3://{landing}/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       kind: {{type: category, values: [a, b, c]}}
       x1: {{type: float}}
       x2: {{type: float}}
       x3: {{type: float}}
-      y: {{type: float}}
+      'y': {{type: float}}
   triggers:
     upload: {{minNewRows: 1, settle: 0s}}
   window: {{strategy: all, minRows: 100}}

@@ -53,12 +53,12 @@ spec:
     source: s3://landing/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       kind: {type: category, values: [a, b, c]}
       x1: {type: float}
       x2: {type: float}
-      y: {type: float}
+      'y': {type: float}
   triggers:
     upload: {minNewRows: 1, settle: 0s}
   window: {strategy: fixed, size: 4w, minRows: 100}

@@ -23,10 +23,10 @@ spec:
     source: s3://demand/landing/
     format: {format}
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       x: {{type: float}}
-      y: {{type: float}}
+      'y': {{type: float}}
   window: {window}
   training: {{estimator: "sklearn.linear_model:LinearRegression"}}
   evaluation: {{primary: mean_absolute_error}}

@@ -22,8 +22,8 @@ spec:
     source: s3://small/
     format: csv
     timestamp: ts
-    target: y
-    schema: {{x: {{type: float}}, y: {{type: {target}}}}}
+    target: 'y'
+    schema: {{x: {{type: float}}, 'y': {{type: {target}}}}}
   training: {{estimator: "{estimator}", parameters: {parameters}}}
   evaluation: {{primary: {primary}}}
 """

@@ -16,11 +16,11 @@ apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
 metadata: {name: small}
 spec:
-  data: {source: s3://small/, format: csv, timestamp: ts, target: y, schemaRef: s3://schemas/small.yaml}
+  data: {source: s3://small/, format: csv, timestamp: ts, target: 'y', schemaRef: s3://schemas/small.yaml}
   training: {estimator: sklearn.linear_model:Ridge}
   evaluation: {primary: r2}
 """
-SCHEMA = "x: {type: float}\ny: {type: int}\n"
+SCHEMA = "x: {type: float}\n'y': {type: int}\n"
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def no_store() -> MemoryBuckets:
 
 
 def test_a_spec_with_its_schema_needs_no_store() -> None:
-    text = APART.replace("schemaRef: s3://schemas/small.yaml", "schema: {x: {type: float}, y: {type: int}}")
+    text = APART.replace("schemaRef: s3://schemas/small.yaml", "schema: {x: {type: float}, 'y': {type: int}}")
     assert specs.read(text, no_store)[0] == text
 
 
@@ -51,7 +51,7 @@ def test_a_missing_schema_is_told_by_its_address(buckets: MemoryBuckets) -> None
 
 
 def test_a_wrong_schema_is_told_by_its_address_and_line(buckets: MemoryBuckets) -> None:
-    buckets.bucket("schemas").put("small.yaml", b"x: {type: float}\ny: {type: integer}\n")
+    buckets.bucket("schemas").put("small.yaml", b"x: {type: float}\n'y': {type: integer}\n")
     with pytest.raises(Invalid, match=r"s3://schemas/small.yaml has a problem\n  line 2: y.type: found 'integer'"):
         specs.read(APART, lambda: buckets)
 

@@ -51,7 +51,7 @@ apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
 metadata: {name: small}
 spec:
-  data: {source: s3://landing/, format: csv, timestamp: ts, target: y, schema: {x: {type: float}, y: {type: float}}}
+  data: {source: s3://landing/, format: csv, timestamp: ts, target: 'y', schema: {x: {type: float}, 'y': {type: float}}}
   training: {estimator: "sklearn.linear_model:Ridge"}
   evaluation: {primary: r2}
 """

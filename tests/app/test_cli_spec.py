@@ -23,8 +23,8 @@ spec:
     source: s3://small/
     format: csv
     timestamp: ts
-    target: y
-    schema: {x: {type: float}, y: {type: float}}
+    target: 'y'
+    schema: {x: {type: float}, 'y': {type: float}}
   training: {estimator: "sklearn.linear_model:Ridge", parameters: {alpha: 2}}
   evaluation: {primary: r2}
 """

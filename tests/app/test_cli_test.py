@@ -18,11 +18,11 @@ spec:
     source: s3://small/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       x: {type: float, min: 0, max: 10}
       kind: {type: category, values: [a, b]}
-      y: {type: float}
+      'y': {type: float}
   training: {estimator: "ESTIMATOR"}
   evaluation: {primary: mean_absolute_error, maxLatencyP99Milliseconds: LIMIT}
 """

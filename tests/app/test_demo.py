@@ -223,8 +223,8 @@ spec:
     source: s3://demand/landing/
     format: csv
     timestamp: ts
-    target: y
-    schema: {x: {type: float}, y: {type: float}}
+    target: 'y'
+    schema: {x: {type: float}, 'y': {type: float}}
   triggers: {upload: {minNewRows: 10, settle: 0s}}
   window: {strategy: all, minRows: 10}
   training: {estimator: "sklearn.linear_model:LinearRegression"}

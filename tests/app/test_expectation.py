@@ -24,9 +24,9 @@ spec:
     source: s3://landing/small/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     labels: {maturity: 2w}
-    schema: {x: {type: float}, y: {type: float}}
+    schema: {x: {type: float}, 'y': {type: float}}
   training: {estimator: "sklearn.linear_model:Ridge"}
   evaluation: {primary: r2}
   rollout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from trimtab.adapters.kubernetes.kinds import MODEL, ROLLOUT
 from trimtab.core.errors import Invalid
 from trimtab.core.spec.cel import EXPRESSIONS
 from trimtab.core.spec.digests import training_digest
-from trimtab.core.spec.document import Document
+from trimtab.core.spec.document import Document, elsewhere, scalar
 from trimtab.core.spec.model import ContinuousModel
 from trimtab.core.spec.parse import as_written, from_document, load, rollout_from_document
 from trimtab.core.spec.problems import InvalidSpec
@@ -32,6 +33,13 @@ LEFT_TO_THE_CONTROLLER = {
     "resources of no Pod",
     "resources of no quantity",
 }
+
+# Plain scalars of YAML, of which two readers may think differently.
+WORDS = """
+y Y yes Yes YES n N no No NO nO on On ON oN off Off OFF ofF true True TRUE tRUE null Null NULL ~ = 2w v7 1e Infinity
+0 00 07 08 010 -010 +017 0o17 -0o17 0O17 0x1F 0X1F -0x1F 0x_1F 0b11 -0b1 0B1 0b2 1_000 1_0.5 1__0 _1 1_ 0123abc
+12 -3 +12 1.50 .5 5. +.5 1.e3 1e3 1E-3 1_0e3 1:30 2024-01-01
+"""
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -154,6 +162,18 @@ def test_what_kubectl_shows_of_a_model_is_its_spec(cluster, namespace):
     shown = cluster.kubectl("-n", namespace, "get", "ctm", "flights", "-o", "yaml", "--show-managed-fields")
     assert "resourceVersion" in shown.stdout
     assert load(shown.stdout).spec == checked(body).spec
+
+
+def test_what_kubectl_reads_otherwise_than_check_is_refused_by_check(cluster):
+    words = WORDS.split()
+    written = "".join(f"  k{place}: {word}\n" for place, word in enumerate(words))
+    manifest = f"apiVersion: a.b/v1\nkind: Any\nmetadata: {{name: any}}\nspec:\n{written}"
+    done = cluster.kubectl("label", "--local", "-f", "-", "-o", "json", "a=b", stdin=manifest)
+    assert done.returncode == 0, done.stderr
+    for place, word in enumerate(words):
+        theirs, ours = json.loads(done.stdout)["spec"][f"k{place}"], scalar(word)
+        same = theirs == ours and isinstance(theirs, bool | str) == isinstance(ours, bool | str)
+        assert same != bool(elsewhere(word)), f"{word}: {theirs!r} to kubectl, {ours!r} here"
 
 
 def test_a_model_takes_the_same_columns_in_the_same_order_as_on_a_laptop(cluster, namespace):

@@ -21,10 +21,10 @@ spec:
     source: s3://landing/small/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       x: {type: float}
-      y: {type: float}
+      'y': {type: float}
   triggers: {upload: {minNewRows: 1000000, settle: 0s}}
   training: {estimator: "sklearn.linear_model:Ridge"}
   evaluation: {holdout: 2d, block: 12h, primary: mean_absolute_error, metrics: [mean_absolute_error]}

@@ -35,10 +35,10 @@ spec:
     source: s3://landing/small/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       x: {type: float}
-      y: {type: float}
+      'y': {type: float}
   training: {estimator: "sklearn.linear_model:Ridge"}
   evaluation: {primary: mean_absolute_error, metrics: [mean_absolute_error]}
 """

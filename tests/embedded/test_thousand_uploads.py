@@ -40,10 +40,10 @@ spec:
     source: s3://LANDING/in/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       id: {type: int}
-      y: {type: float}
+      'y': {type: float}
   triggers: {upload: {minNewRows: 300, settle: 0s}}
   window: {strategy: all, minRows: 5}
   training: {estimator: "sklearn.linear_model:Ridge"}

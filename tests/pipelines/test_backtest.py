@@ -28,11 +28,11 @@ spec:
     source: s3://demand/landing/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       hour: {{type: int, min: 0, max: 23, nullable: false}}
       kind: {{type: category, values: [a, b]}}
-      y: {target}
+      'y': {target}
   triggers: {{upload: {{minNewRows: {rows}, settle: 0s}}}}
   window: {{strategy: fixed, size: {size}, minRows: {least}}}
   training: {{estimator: "{estimator}"}}

@@ -22,7 +22,7 @@ apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
 metadata: {name: plant}
 spec:
-  data: {source: s3://LANDING/, format: csv, timestamp: ts, target: y, schema: {x: {type: float}, y: {type: float}}}
+  data: {source: s3://LANDING/, format: csv, timestamp: ts, target: 'y', schema: {x: {type: float}, 'y': {type: float}}}
   triggers: {upload: {minNewRows: 1, settle: 0s}}
   window: {strategy: all, minRows: 100}
   training: {estimator: "mine:Mine"}

@@ -36,10 +36,10 @@ spec:
     source: s3://landing/small/
     format: csv
     timestamp: ts
-    target: y
+    target: 'y'
     schema:
       x: {type: float}
-      y: {type: float}
+      'y': {type: float}
   triggers: {upload: {minNewRows: 20, settle: 0s}}
   window: {strategy: all, minRows: 50}
   training: {estimator: "sklearn.tree:DecisionTreeRegressor", parameters: {max_depth: 3}}

@@ -23,8 +23,9 @@ An editor that knows YAML completes and checks it with this first line:
 # yaml-language-server: $schema=docs/reference/continuousmodel.schema.json
 ```
 
-A *duration* is a whole number and one unit of `s`, `m`, `h`, `d`, `w`: `30s`, `6h`, `2w`. The text is YAML 1.2: `no`
-and `on` are text, and a name that looks like a number needs quotes. Fields without a default must be given; any other
+A *duration* is a whole number and one unit of `s`, `m`, `h`, `d`, `w`: `30s`, `6h`, `2w`. The text is
+YAML 1.2; what kubectl, which reads YAML 1.1, would take for something else (`y`, `no`, `on`, `012`, `1_000`) needs
+quotes, and so does a name that looks like a number. Fields without a default must be given; any other
 key is refused.
 """
 OF_ROLLOUT = """\

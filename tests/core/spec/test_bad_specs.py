@@ -147,8 +147,8 @@ FIELDS = {
         ("spec.triggers.upload.minNewRows", "found 0.5; it is a whole number", "without quotes or a fraction"),
     ),
     "yes for true": (
-        ("    seed: 0\n", "    seed: 0\n  suspend: yes\n"),
-        ("spec.suspend", "found 'yes'; it is true or false", "yes, no, on and off are text in YAML 1.2"),
+        ("    seed: 0\n", '    seed: 0\n  suspend: "yes"\n'),
+        ("spec.suspend", "found 'yes'; it is true or false", "without quotes"),
     ),
     "a category's value that is a number": (
         ("values: [AA, DL, UA]", "values: [AA, 9]"),

@@ -20,17 +20,17 @@ def value(text: str) -> object:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[no, on, off, yes, y]", ["no", "on", "off", "yes", "y"]),
+        ("['no', \"on\", 'y', nO, oN, noon]", ["no", "on", "y", "nO", "oN", "noon"]),
         ("[true, True, FALSE, null, ~, ]", [True, True, False, None, None]),
-        ("[1, -2, +3, 012, 0o14, 0x1F]", [1, -2, 3, 12, 12, 31]),
+        ("[1, -2, +3, 007, 08, 0o14, 0x1F]", [1, -2, 3, 7, 8, 12, 31]),
         ("[1.5, .5, 1e3, -1E-2, 1.]", [1.5, 0.5, 1000.0, -0.01, 1.0]),
-        ("[1_000, 1:30, 9E, 0b1]", ["1_000", "1:30", "9E", "0b1"]),
+        ("['1_000', 1:30, 9E, 0b2, _1, 0123abc]", ["1_000", "1:30", "9E", "0b2", "_1", "0123abc"]),
         ("[2024-01-31, 2024-01-31T06:00:00Z]", ["2024-01-31", "2024-01-31T06:00:00Z"]),
         ("""["1", 'true', "~"]""", ["1", "true", "~"]),
         ("a: |\n  1\n", {"a": "1\n"}),
         ("a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
         ("a:\n", {"a": None}),
-        ("%YAML 1.1\n---\na: no\n", {"a": "no"}),
+        ("%YAML 1.1\n---\na: 'no'\n", {"a": "no"}),
     ],
 )
 def test_plain_values_follow_the_core_schema_of_yaml_1_2(text: str, expected: object) -> None:
@@ -54,6 +54,23 @@ REFUSED = {
     "a colon astray": ("a: b: c\n", 1, "a colon where no key can stand", "quotes"),
     "an odd beginning": ("a: @x\n", 1, "cannot start any token", "quotes"),
     "a control character": ("a: 1\nb: \x07\n", 2, "control character U+0007", "UTF-8"),
+    "what kubectl takes for true": (
+        "a: 1\nb: Yes\n",
+        2,
+        "found Yes without quotes, which kubectl reads as true",
+        '"Yes"',
+    ),
+    "what kubectl takes for false": ("a: [b, off]\n", 1, "which kubectl reads as false", "or false if that is meant"),
+    "a key that kubectl takes for true": ("a:\n  y: 1\n", 2, "found y without quotes", '"y"'),
+    "what is octal to kubectl": (
+        "a: 012\n",
+        1,
+        "found 012 without quotes, which kubectl reads as the number 10",
+        '"012"',
+    ),
+    "a number with underscores": ("a: 1_000\n", 1, "which kubectl reads as a number", '"1_000"'),
+    "a binary number": ("a: -0b11\n", 1, "which kubectl reads as a number", "plain digits"),
+    "a signed hexadecimal number": ("a: +0x1F\n", 1, "which kubectl reads as a number", "plain digits"),
     "half a character": ('a: "\\ud800"\n', 1, "half of a surrogate pair", "itself"),
 }
 

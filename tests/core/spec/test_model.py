@@ -51,7 +51,7 @@ def test_the_examples_are_sound_and_use_nothing_that_comes_later(name: str) -> N
 
 def test_a_schema_from_elsewhere_takes_its_place() -> None:
     model = load(APART)
-    columns = load_columns("x: {type: float}\ny: {type: int}\n", "s3://b-1/schema.yaml")
+    columns = load_columns("x: {type: float}\n'y': {type: int}\n", "s3://b-1/schema.yaml")
     resolved = resolve_schema(model, columns)
     assert resolved.spec.data.features == ("x",)
     assert resolved.spec.data.schema_ref is None
@@ -81,7 +81,7 @@ kind: ContinuousModel
 metadata: {{name: small}}
 spec:
   data:
-    {{source: s3://small/, format: csv, timestamp: ts, target: y, schema: {{x: {{type: float}}, y: {column}}}}}
+    {{source: s3://small/, format: csv, timestamp: ts, target: 'y', schema: {{x: {{type: float}}, 'y': {column}}}}}
   training: {{estimator: sklearn.linear_model:Ridge}}
   evaluation: {{primary: {metric}, holdout: {holdout}}}
 """
@@ -90,7 +90,7 @@ apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
 metadata: {name: small}
 spec:
-  data: {source: s3://small/, format: csv, timestamp: ts, target: y, schemaRef: s3://b-1/schema.yaml}
+  data: {source: s3://small/, format: csv, timestamp: ts, target: 'y', schemaRef: s3://b-1/schema.yaml}
   training: {estimator: sklearn.linear_model:Ridge}
   evaluation: {primary: r2}
 """

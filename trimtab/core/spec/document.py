@@ -1,8 +1,8 @@
 """
 YAML 1.2 text to plain values, safely: text, numbers, booleans, null, lists, mappings, and the line of each.
 
-Values are resolved here by the core schema of YAML 1.2, from the parser's events: `no` and `on` are text, a timestamp
-stays text, `012` is 12. Refused: tags, duplicate keys, several documents, nesting and aliases that explode.
+Values are resolved here by the core schema of YAML 1.2, from the parser's events: a timestamp stays text. Refused:
+tags, duplicate keys, several documents, nesting and aliases that explode, and plain words that kubectl reads otherwise.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ MAX_DEPTH = 32  # a spec is 7 deep, an estimator's parameters a few more
 
 INTEGER = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
 NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# kubectl reads these plain words as YAML 1.1 does, and sends a cluster another spec: found by asking it (1.37).
+TRUE_ELSEWHERE = ("y", "Y", "yes", "Yes", "YES", "on", "On", "ON")
+BOOLEAN_ELSEWHERE = {*TRUE_ELSEWHERE, "n", "N", "no", "No", "NO", "off", "Off", "OFF"}
+OCTAL_ELSEWHERE = re.compile(r"[-+]?0[0-7]+")
+NUMBER_ELSEWHERE = re.compile(
+    r"[-+]?(0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?)"
+)
 SURROGATE = re.compile("[\ud800-\udfff]")
 WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -75,6 +82,20 @@ def scalar(text: str) -> Any:
     if INTEGER.fullmatch(text):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     return float(text) if NUMBER.fullmatch(text) else text
+
+
+def elsewhere(text: str) -> str:
+    """
+    What kubectl takes a plain scalar for, where that is something else; else empty.
+
+    >>> [elsewhere(text) for text in ("no", "Y", "012", "1_000", "0b11", "08", "2024-01-01", "true", "12")]
+    ['false', 'true', 'the number 10', 'a number', 'a number', '', '', '', '']
+    """
+    if text in BOOLEAN_ELSEWHERE:
+        return "true" if text in TRUE_ELSEWHERE else "false"
+    if OCTAL_ELSEWHERE.fullmatch(text):
+        return "" if int(text, 8) == int(text) else f"the number {int(text, 8)}"
+    return "a number" if NUMBER_ELSEWHERE.fullmatch(text) and isinstance(scalar(text), str) else ""
 
 
 def read(text: str, source: str) -> Document:
@@ -180,7 +201,7 @@ class _Builder:
         before = self.nodes - 1
         value: Any
         if isinstance(event, ScalarEvent):
-            value = scalar(event.value) if event.implicit[0] else event.value
+            value = self.plain(event.value, line) if event.implicit[0] else event.value
             if SURROGATE.search(event.value):
                 self.refuse(line, "found half of a surrogate pair, which is no character", "write the character itself")
         elif isinstance(event, SequenceStartEvent):
@@ -190,6 +211,13 @@ class _Builder:
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, self.nodes - before)
         return value
+
+    def plain(self, text: str, line: int) -> Any:
+        other = elsewhere(text)
+        if other:
+            meant = f", or {other} if that is meant" if text in BOOLEAN_ELSEWHERE else ", or the number by plain digits"
+            self.refuse(line, f"found {text} without quotes, which kubectl reads as {other}", f'write "{text}"{meant}')
+        return scalar(text)
 
     def mapping(self, events: Iterator[Event], path: Path) -> dict[str, Any]:
         value: dict[str, Any] = {}

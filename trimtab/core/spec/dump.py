@@ -6,15 +6,13 @@ import json
 import re
 from typing import Any
 
-from trimtab.core.spec.document import scalar
+from trimtab.core.spec.document import elsewhere, scalar
 from trimtab.core.spec.model import ContinuousModel
 
 # Text that needs no quotes in any YAML, inside flow collections as well.
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
 # Control characters and line breaks that JSON leaves as they are.
 SPECIAL = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-# Text to YAML 1.2, but booleans to the many readers of YAML 1.1.
-BOOLEAN_ELSEWHERE = {"y", "n", "yes", "no", "on", "off"}
 
 
 def dump(model: ContinuousModel) -> str:
@@ -62,7 +60,7 @@ def text(value: str) -> str:
     >>> text("Light Rain"), text("true"), text("2w"), text("module:Class")
     ('Light Rain', '"true"', '"2w"', '"module:Class"')
     """
-    plain = PLAIN.fullmatch(value) and value.lower() not in BOOLEAN_ELSEWHERE and isinstance(scalar(value), str)
+    plain = PLAIN.fullmatch(value) and isinstance(scalar(value), str) and not elsewhere(value)
     if plain:
         return value
     # JSON's escapes are YAML's too, but for pairs of surrogates: so only what YAML refuses or folds is escaped.

@@ -159,7 +159,7 @@ WORDED: dict[str, tuple[str, str]] = {
     "int_type": ("a whole number", "write it without quotes or a fraction"),
     "int_from_float": ("a whole number", "write it without a fraction"),
     "float_type": ("a number", "write it without quotes"),
-    "bool_type": ("true or false", "write true or false, without quotes (yes, no, on and off are text in YAML 1.2)"),
+    "bool_type": ("true or false", "write true or false, without quotes"),
     "string_type": ("text", 'put quotes around it: "{found}"'),
     "string_too_short": ("text of at least {min_length} characters", "write its name"),
     "string_too_long": ("text of at most {max_length} characters", "shorten it to {max_length} characters"),

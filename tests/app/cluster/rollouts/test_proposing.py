@@ -18,7 +18,7 @@ apiVersion: trimtab.dev/v1alpha1
 kind: ContinuousModel
 metadata: {name: flights, namespace: shop}
 spec:
-  data: {source: "s3://landing/in/", format: csv, timestamp: ts, target: y, schema: {x: {type: float}, y: {type: TYPE}}}
+  data: {source: "s3://data/", format: csv, timestamp: ts, target: 'y', schema: {x: {type: float}, 'y': {type: TYPE}}}
   training: {estimator: "sklearn.linear_model:ESTIMATOR"}
   evaluation: {primary: METRIC}
   rollout: {strategy: canary, steps: [{setWeight: 10}]}
