@@ -90,7 +90,7 @@ def test_every_event_is_told_once_in_order(
 
     assert inbox.titles() == [f"bikes: {event}" for event in EACH]
     assert "heat looks like Fahrenheit" in inbox.messages[1]["message"]
-    assert "trimtab quarantine list bikes" in inbox.messages[1]["message"]
+    assert "`trimtab quarantine list -m bikes`" in inbox.messages[1]["message"]
 
 
 def test_after_a_restart_nothing_is_told_again_and_what_came_meanwhile_is(

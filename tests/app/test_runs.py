@@ -74,7 +74,7 @@ def test_status_of_a_failed_run_names_the_next_move(rig: Rig, day_file: DayFile)
     shown = invoke("status")
 
     assert "decision 1 failed: window: Invalid: 12 rows; training needs 1000" in shown
-    assert "trimtab logs bikes/1, mend what it says, then trimtab run bikes" in shown
+    assert "`trimtab logs bikes/1`, mend what it says, then `trimtab run bikes`" in shown
 
 
 def test_the_hint_of_a_failed_run_stands_under_its_message(rig: Rig, day_file: DayFile) -> None:

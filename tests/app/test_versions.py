@@ -329,7 +329,7 @@ def test_under_canary_an_approved_version_goes_through_its_rollout(
 def test_the_status_asks_for_an_approval_until_it_is_given(state: State, register: Callable[..., ModelVersion]) -> None:
     register("first", champion=True)
     register("second", ended="awaitingApproval")
-    assert read_status(state).next_move.endswith("trimtab approve flights 2")
+    assert read_status(state).next_move.endswith("`trimtab approve flights 2`")
     run("approve", "flights", "v2")
     assert read_status(state).next_move == ""
 

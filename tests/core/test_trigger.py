@@ -338,7 +338,7 @@ def test_several_triggers_at_once_make_one_run_with_all_their_evidence() -> None
 def test_a_spec_without_triggers_says_how_to_train() -> None:
     verdict = decide(policy(), observed(arrivals=(arrival(),)), NOW)
 
-    assert verdict == Ignore("the spec sets no trigger: `trimtab run flights` trains on demand")
+    assert verdict == Ignore("the spec sets no trigger: it is trained on demand alone")
 
 
 WORSE = Sign(("performance/v1/9000",), "roc_auc is below 0.61 for certain, 0.65 is needed", {"bound": 0.61})

@@ -185,7 +185,7 @@ def test_a_header_that_is_not_the_specs_refuses_the_file(change: Any, words: str
 def test_excluded_columns_may_come_or_not_and_are_not_kept() -> None:
     with_it = pl.DataFrame([{**GOOD, "leak": "1"}])
     for frame in (with_it, with_it.drop("leak")):
-        assert validate(table(frame=frame), data(exclude=("leak",))).valid.columns == ["ts", *COLUMNS]
+        assert validate(table(frame=frame), data(exclude=("leak",))).valid.columns == ["ts", *sorted(COLUMNS)]
 
 
 def test_a_row_without_its_key_is_set_aside() -> None:

@@ -109,6 +109,7 @@ class Line:
     Args:
         variable: Of the environment, which holds the address.
         state: Gives the model's.
+        words: A message as its readers type its commands.
         pauses: Before each further attempt, seconds.
 
     Attributes:
@@ -117,12 +118,18 @@ class Line:
     """
 
     def __init__(
-        self, variable: str, state: Callable[[], State], asked: Asked, pauses: Sequence[float] = PAUSES
+        self,
+        variable: str,
+        state: Callable[[], State],
+        asked: Asked,
+        pauses: Sequence[float] = PAUSES,
+        words: Callable[[str], str] = str,
     ) -> None:
         self.variable = variable
         self.asked = asked
         self._state = state
         self._pauses = pauses
+        self._words = words
         self._receiver: Receiver | None = None
         self._tries = 0  # of the message that was not accepted
         self._since = wall_clock()
@@ -187,7 +194,7 @@ class Line:
     def _send(self, receiver: Receiver, title: str, body: str, entry: JournalEntry) -> float | None:
         """In how many seconds it is tried again; None once it was accepted, or given up with a `problem`."""
         try:
-            receiver.tell(title, body)
+            receiver.tell(title, self._words(body))
         except Unavailable as error:
             self.problem = f"journal entry {entry.number} could not be told: {error.message}"
         else:

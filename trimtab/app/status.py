@@ -73,7 +73,7 @@ class Status:
     uploads: Mapping[str, int]  # seen, pending, ingested, quarantined, duplicate
     decisions: int
     problems: tuple[str, ...] = ()  # what does not work just now
-    next_move: str = ""  # what a person should do; empty when nothing
+    next_move: str = ""  # what a person should do, commands between backticks; empty when nothing
     rollout: Standing | None = None  # that goes on, or the last one
     monitor: tuple[str, ...] = ()  # what was measured of what is served
     anomalies: tuple[str, ...] = ()  # of it, what is beyond what is allowed or usual
@@ -200,15 +200,15 @@ def _rolled_out(seen: Seen) -> tuple[int, ...]:
 
 def _next_move(seen: Seen, last: Last | None) -> str:
     if last is not None and last.state == "failed":
-        return f"trimtab logs {seen.model}/{last.decision}, mend what it says, then trimtab run {seen.model}"
+        return f"`trimtab logs {seen.model}/{last.decision}`, mend what it says, then `trimtab run {seen.model}`"
     if last is not None and last.version in waiting(seen.results.values(), seen.manifest, _rolled_out(seen)):
-        return f"trimtab show {seen.model}/v{last.version}, then trimtab approve {seen.model} {last.version}"
+        return f"`trimtab show {seen.model}/v{last.version}`, then `trimtab approve {seen.model} {last.version}`"
     if (move := rollout_move(seen.model, seen.rollout)) != "":
         return move
     if seen.held is not None and "the data has to be fixed" in seen.held.reason:
         return (
-            "put the mended file in its place, or release it (trimtab quarantine list); "
-            f"to train on the data as it is: trimtab run {seen.model}"
+            f"put the mended file in its place, or release it (`trimtab quarantine list -m {seen.model}`); "
+            f"to train on the data as it is: `trimtab run {seen.model}`"
         )
     return ""
 

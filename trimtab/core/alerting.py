@@ -13,12 +13,12 @@ BROKEN = re.compile(r"rollout/\d+/Error/")
 FINISHED: dict[str, Event] = {"failed": "failed", "fixData": "drift", "awaitingApproval": "approval"}
 BUDGET = "the budget of 24 hours is used up"  # as core.restraint says it
 NEXT_MOVE: dict[Event, str] = {
-    "drift": "trimtab status {model}",
-    "rollback": "trimtab history {model} --journal",
-    "quarantine": "trimtab quarantine list {model}",
-    "budget": "trimtab status {model}",
-    "failed": "trimtab status {model}",
-    "approval": "trimtab status {model}",
+    "drift": "`trimtab status {model}`",
+    "rollback": "`trimtab history {model} --journal`",
+    "quarantine": "`trimtab quarantine list -m {model}`",
+    "budget": "`trimtab status {model}`",
+    "failed": "`trimtab status {model}`",
+    "approval": "`trimtab status {model}`",
 }
 
 
@@ -50,6 +50,6 @@ def event_of(entry: JournalEntry, drift_alarms: bool) -> Event | None:
 
 
 def text(model: str, event: Event, entry: JournalEntry) -> tuple[str, str]:
-    """Title and body: what happened, when on the policy clock, and the next move."""
+    """Title and body: what happened, when on the policy clock, and the next move, its command between backticks."""
     body = f"{entry.summary}\n{entry.decided_at:%Y-%m-%d %H:%M} UTC. Next: {NEXT_MOVE[event].format(model=model)}"
     return f"{model}: {event}", body

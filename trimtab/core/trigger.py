@@ -198,5 +198,5 @@ def _no_data(observed: Observed) -> Wait | Ignore:
 def _nothing(policy: Policy) -> str:
     triggers = policy.triggers
     if not (triggers.upload or triggers.schedule or triggers.drift or triggers.performance):
-        return f"the spec sets no trigger: `trimtab run {policy.name}` trains on demand"
+        return "the spec sets no trigger: it is trained on demand alone"
     return "nothing new since the last run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ RESOURCE = {
     "kind": "ContinuousModel",
     "metadata": {"name": "flights", "namespace": "shop", "uid": "4f"},
 }
-JOB: dict[str, Any] = {"metadata": {"name": "trimtab-check-flights-1"}}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+JOB: dict[str, Any] = {
+    "metadata": {
+        "name": "trimtab-check-flights-1",
+        "namespace": "shop",
+        "creationTimestamp": (NOW - timedelta(seconds=20)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    },
+    "spec": {"template": {"spec": {"serviceAccountName": "trimtab-model"}}},
+}
 
 
 def pod(**state: Any) -> dict[str, Any]:
@@ -42,7 +51,7 @@ def test_the_program_s_message_is_the_verdict_that_the_controller_reads(spec: st
     message = tmp_path / "termination-log"
     assert check.main(spec, message) == 0
     ended = pod(terminated={"exitCode": 0, "message": message.read_text()})
-    verdict = verdict_of(JOB, [ended])
+    verdict = verdict_of(JOB, [ended], NOW)
     assert isinstance(verdict, Passed)
     assert verdict.code == ""
     assert verdict.sklearn.count(".") == 2
@@ -51,7 +60,7 @@ def test_the_program_s_message_is_the_verdict_that_the_controller_reads(spec: st
 def test_a_refusal_has_the_words_of_trimtab_check(spec: str, tmp_path: Path) -> None:
     message = tmp_path / "termination-log"
     assert check.main("s3://state/wrong.yaml", message) == 0
-    verdict = verdict_of(JOB, [pod(terminated={"exitCode": 0, "message": message.read_text()})])
+    verdict = verdict_of(JOB, [pod(terminated={"exitCode": 0, "message": message.read_text()})], NOW)
     assert isinstance(verdict, Refused)
     assert "has no module sklearn.ensamble" in verdict.message
     assert "hint: did you mean sklearn.ensemble" in verdict.message
@@ -73,7 +82,7 @@ def test_a_user_s_own_module_is_told_by_its_digest(spec: str, tmp_path: Path, mo
 def test_a_store_without_the_spec_is_no_verdict(spec: str, tmp_path: Path) -> None:
     message = tmp_path / "termination-log"
     assert check.main("s3://state/nothing.yaml", message) == 1
-    said = verdict_of(JOB, [pod(terminated={"exitCode": 1, "message": message.read_text()})])
+    said = verdict_of(JOB, [pod(terminated={"exitCode": 1, "message": message.read_text()})], NOW)
     assert isinstance(said, Waits)
     assert "nothing.yaml" in said.message
 
@@ -88,15 +97,26 @@ def test_a_store_without_the_spec_is_no_verdict(spec: str, tmp_path: Path) -> No
     ],
 )
 def test_what_keeps_a_check_from_its_verdict_is_said(state: dict[str, Any], words: str) -> None:
-    said = verdict_of(JOB, [pod(**state)])
+    said = verdict_of(JOB, [pod(**state)], NOW)
     assert isinstance(said, Waits)
     assert not said.failed
     assert words in said.message
 
 
+def test_a_job_for_which_no_pod_is_made_says_so_with_the_next_move() -> None:
+    said = verdict_of(JOB, [], NOW)
+    assert isinstance(said, Waits)
+    assert not said.failed
+    first, hint = said.message.split("\n")
+    assert "no pod was made for it" in first
+    assert "kubectl -n shop describe job trimtab-check-flights-1" in first
+    assert "trimtab-model is missing: kubectl apply -n shop -k manifests/model-namespace" in hint
+    assert "no pod" not in str(verdict_of(JOB, [], NOW - timedelta(seconds=10)))
+
+
 def test_a_job_that_failed_for_good_will_give_none() -> None:
     over = JOB | {"status": {"conditions": [{"type": "Failed", "status": "True", "message": "deadline"}]}}
-    said = verdict_of(over, [])
+    said = verdict_of(over, [], NOW)
     assert isinstance(said, Waits)
     assert said.failed
     assert "deadline" in said.message
@@ -105,7 +125,7 @@ def test_a_job_that_failed_for_good_will_give_none() -> None:
 def test_a_verdict_counts_although_another_pod_of_the_job_died() -> None:
     died = pod(terminated={"exitCode": 137, "reason": "OOMKilled"})
     told = pod(terminated={"exitCode": 0, "message": '{"ok": true, "code": "", "sklearn": "1.9.1"}'})
-    assert verdict_of(JOB, [died, told]) == Passed("", "1.9.1")
+    assert verdict_of(JOB, [died, told], NOW) == Passed("", "1.9.1")
 
 
 def test_only_what_a_verdict_depends_on_is_checked_again() -> None:

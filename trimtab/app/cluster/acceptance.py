@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from trimtab.adapters.environment import ClusterSettings
@@ -157,7 +158,7 @@ class Acceptance:
             wanted = check_job.job(resource, checked, image, address, self._settings)
             job = self._api.create(JOB, wanted, namespace)
         pods, _ = self._api.list(POD, namespace, labels=f"batch.kubernetes.io/job-name={name}")
-        verdict = check_job.verdict_of(job, pods)
+        verdict = check_job.verdict_of(job, pods, datetime.now(UTC))
         if isinstance(verdict, Waits) and verdict.failed:
             self._api.delete(JOB, namespace, name)  # the next look makes another
         return verdict

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from trimtab.adapters.environment import ClusterSettings
 from trimtab.adapters.state import State
 from trimtab.app.alerting import PAUSES, STOP_SECONDS, Line, asked_of
+from trimtab.app.cluster.commands import SYSTEM, Commands
 from trimtab.app.cluster.queue import WorkQueue
 from trimtab.app.cluster.resources import Key
 from trimtab.core.ports import Buckets
@@ -63,7 +64,8 @@ class Alerts:
             for name, asked in wanted.items():
                 line = self._lines.get(name)
                 if line is None:
-                    self._lines[name] = Line(name[1], lambda: self._state(key), asked, self._pauses)
+                    words = Commands(key[0], self._settings.pod_namespace or SYSTEM).told
+                    self._lines[name] = Line(name[1], lambda: self._state(key), asked, self._pauses, words)
                 else:
                     line.asked = asked
         for name in wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from trimtab.adapters.environment import ClusterSettings
@@ -16,6 +17,7 @@ from trimtab.core.spec.model import ContinuousModel
 
 NAME_PART = 40  # of the model's name; the digest tells apart what is cut alike, and 63 characters are a label
 SECONDS = 300  # that a check may take: the image is pulled in them too
+POD_SECONDS = 15.0  # after which a Job without a pod is told of; a controller manager takes one
 KEPT_SECONDS = 600  # that an ended Job stays, for people to look at
 
 
@@ -86,7 +88,7 @@ def job(resource: Object, checked: str, image: str, spec: str, settings: Cluster
     return made
 
 
-def verdict_of(job: Object, pods: Sequence[Object]) -> Verdict:
+def verdict_of(job: Object, pods: Sequence[Object], now: datetime) -> Verdict:
     """What the Job says by now, from its own status and its pods'."""
     for pod in pods:
         exited = _state(pod, "terminated")
@@ -98,7 +100,25 @@ def verdict_of(job: Object, pods: Sequence[Object]) -> Verdict:
     why = _why(last) if last is not None else ""
     if over is not None:
         return Waits(f"Job {name} gave no verdict: {why or over.get('message') or over['type']}", failed=True)
+    if last is None and _age(job, now) >= POD_SECONDS:
+        why = _no_pod(job)
     return Waits(f"Job {name} checks the estimator{f': {why}' if why else ''}")
+
+
+def _age(job: Object, now: datetime) -> float:
+    """Seconds since the API server took it."""
+    made = job["metadata"].get("creationTimestamp")
+    return (now - datetime.fromisoformat(made)).total_seconds() if made else 0.0
+
+
+def _no_pod(job: Object) -> str:
+    meta, account = job["metadata"], job["spec"]["template"]["spec"]["serviceAccountName"]
+    namespace = meta["namespace"]
+    return (
+        f"no pod was made for it; kubectl -n {namespace} describe job {meta['name']} tells why\n"
+        f"hint: mostly the service account {account} is missing: "
+        f"kubectl apply -n {namespace} -k manifests/model-namespace"
+    )
 
 
 def _told(message: str) -> Verdict | None:

@@ -18,6 +18,7 @@ from trimtab.adapters.kubernetes.events import Events
 from trimtab.adapters.state import State
 from trimtab.app.cluster.acceptance import Acceptance, Found
 from trimtab.app.cluster.alerts import Alerts
+from trimtab.app.cluster.commands import SYSTEM
 from trimtab.app.cluster.deciding import Deciding, goes_on
 from trimtab.app.cluster.launching import Launching
 from trimtab.app.cluster.leaving import gone, trace_of
@@ -68,7 +69,7 @@ class Models:
         self._clock = clock
         self._acceptance = Acceptance(api, settings, buckets)
         self.alerts = Alerts(settings, buckets)
-        self._saying = Saying(api, rollouts, self.alerts)
+        self._saying = Saying(api, rollouts, self.alerts, settings.pod_namespace or SYSTEM)
         self._events = Events(api, settings.pod_name)
         self._led: dict[Key, Led] = {}
 

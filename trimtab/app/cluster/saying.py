@@ -8,6 +8,7 @@ from typing import Protocol
 from trimtab.adapters.kubernetes.api import Api, Object
 from trimtab.adapters.kubernetes.kinds import MODEL
 from trimtab.app.cluster.alerts import Alerts
+from trimtab.app.cluster.commands import SYSTEM, Commands
 from trimtab.app.cluster.led import Led
 from trimtab.app.cluster.resources import MANAGER, Key, key_of
 from trimtab.app.cluster.summary import changed, patch, summary, unreachable
@@ -33,10 +34,16 @@ class Leads(Protocol):
 
 
 class Saying:
-    """Safe in many threads, for different models."""
+    """
+    Safe in many threads, for different models.
 
-    def __init__(self, api: Api, rollouts: Leads | None, alerts: Alerts) -> None:
+    Args:
+        system: The namespace of trimtab's own processes.
+    """
+
+    def __init__(self, api: Api, rollouts: Leads | None, alerts: Alerts, system: str = SYSTEM) -> None:
         self._api = api
+        self._system = system
         self._rollouts = rollouts
         self._alerts = alerts
 
@@ -56,7 +63,8 @@ class Saying:
         if found is None:
             after = unreachable(before, problems, now)
         else:
-            after = summary(before, found.condition, status, problems, meta.get("generation", 0), now)
+            words = Commands(key[0], self._system).told
+            after = summary(before, found.condition, status, problems, meta.get("generation", 0), now, words)
         if not changed(before, after):
             return
         try:

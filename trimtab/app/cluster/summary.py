@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from trimtab.adapters.kubernetes.conditions import Condition, merged, stamp
+from trimtab.adapters.kubernetes.conditions import Condition, find, merged, stamp
 from trimtab.app.status import Status
 
 MOST_PROBLEMS = 10
 MOST_WORDS = 1024  # characters of a sentence
+NOT_ACCEPTED = "nothing runs before the spec is accepted"
 
 
 def summary(
@@ -20,6 +21,7 @@ def summary(
     problems: Iterable[str],
     generation: int,
     now: datetime,
+    words: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """
     The status to write.
@@ -30,9 +32,12 @@ def summary(
         status: As the state says it; None before the first look: what stands there stays.
         problems: What does not work just now.
         generation: Of the spec that was looked at.
+        words: The next move as its readers type its commands.
     """
     told = [line for line in problems if line]
     conditions = [accepted, *_conditions(accepted, status, told)]
+    if status is None and accepted.status == "True" and _message(before, "Training") == NOT_ACCEPTED:
+        conditions.append(Condition("Training", "Unknown", "NotLookedYet", "no look since the spec was accepted"))
     fresh: dict[str, Any] = {
         "observedGeneration": generation,
         "conditions": merged(before.get("conditions") or (), conditions, generation, now),
@@ -58,7 +63,7 @@ def summary(
         lastRunEnded=stamp(last.ended) if last else None,
         uploads=dict(status.uploads),
         decisions=status.decisions,
-        nextMove=status.next_move or None,
+        nextMove=words(status.next_move)[:MOST_WORDS] or None,
         anomalies=[line[:MOST_WORDS] for line in status.anomalies[:MOST_PROBLEMS]] or None,
     )
 
@@ -80,7 +85,7 @@ def _conditions(accepted: Condition, status: Status | None, problems: list[str])
     if status is None:
         if accepted.status == "True":
             return [_working(problems)]
-        return [Condition("Training", "False", accepted.reason, "nothing runs before the spec is accepted")]
+        return [Condition("Training", "False", accepted.reason, NOT_ACCEPTED)]
     champion, running, held = status.serving, status.running, status.held
     ready = Condition("Ready", "False", "NoChampion", "no version is champion yet")
     if champion is not None:
@@ -95,6 +100,11 @@ def _conditions(accepted: Condition, status: Status | None, problems: list[str])
             reason = accepted.reason
         training = Condition("Training", "False", reason, held.reason if held else "")
     return [ready, training, _working(problems)]
+
+
+def _message(status: Mapping[str, Any], type: str) -> str:
+    held = find(status.get("conditions") or (), type)
+    return str(held["message"]) if held is not None else ""
 
 
 def _said(**fields: Any) -> dict[str, Any]:

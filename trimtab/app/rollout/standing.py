@@ -74,17 +74,17 @@ def tests(spec: RolloutSpec, state: RolloutState) -> tuple[str, ...]:
 
 
 def next_move(model: str, found: Standing | None) -> str:
-    """What a person should do about the rollout; empty when nothing."""
+    """What a person should do about the rollout, commands between backticks; empty when nothing."""
     if found is None:
         return ""
     if found.phase == Phase.ROLLED_BACK:
-        return f"trimtab history {model} --journal tells of it; what is uploaded next trains another"
+        return f"`trimtab history {model} --journal` tells of it; what is uploaded next trains another"
     if not found.goes_on:
         return ""
     if found.phase == Phase.HELD:
-        return f"trimtab plan {model}, then trimtab promote {model} or trimtab abort {model}"
+        return f"`trimtab plan {model}`, then `trimtab promote {model}` or `trimtab abort {model}`"
     if found.phase == Phase.PAUSED and "waits for approval" in found.reason:
-        return f"trimtab plan {model}, then trimtab approve {model} or trimtab abort {model}"
+        return f"`trimtab plan {model}`, then `trimtab approve {model}` or `trimtab abort {model}`"
     return ""
 
 

@@ -94,7 +94,7 @@ def _held(spec: RolloutSpec, evidence: Evidence) -> Hold:
     reason = f"held after {format_duration(spec.policy.max_duration)}"
     if harmless(evidence, spec).proven:
         reason += f"; meanwhile it is shown harmless: {harmless(evidence, spec)}"
-    return Hold(f"{reason}: `trimtab promote` or `trimtab abort` decides", Phase.HELD, numbers(evidence, spec))
+    return Hold(f"{reason}: somebody has to promote or abort it", Phase.HELD, numbers(evidence, spec))
 
 
 def _not_ready(spec: RolloutSpec, state: RolloutState, evidence: Evidence, now: datetime) -> Verdict:
@@ -205,7 +205,7 @@ def _without_evidence(spec: RolloutSpec, evidence: Evidence, missing: str, serve
     # An idle night must not promote: who has answered nobody is held, whatever the policy.
     if policy.on_no_evidence == "promote" and served:
         return Promote(f"{reason}; onNoEvidence: promote", said)
-    return Hold(f"{reason}: `trimtab promote` or `trimtab abort` decides", Phase.HELD, said)
+    return Hold(f"{reason}: somebody has to promote or abort it", Phase.HELD, said)
 
 
 def _overdue(spec: RolloutSpec, state: RolloutState, now: datetime) -> bool:

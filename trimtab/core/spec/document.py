@@ -57,17 +57,18 @@ class Document:
     """
     The values of one document.
 
-    `lines` holds the line, from 1, of each value and key by its path; values behind an alias stand at the alias.
+    `lines` holds the line, from 1, of each value and key by its path; values behind an alias stand at the alias. It is
+    empty where the values did not come as text.
     """
 
     value: Any
     lines: dict[Path, int]
 
     def line(self, path: Path) -> int:
-        """The line of the value at `path`, or of the nearest one around it that exists."""
+        """The line of the value at `path`, or of the nearest one around it that exists; 0 where there are no lines."""
         while path and path not in self.lines:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return self.lines.get(path, 1 if self.lines else 0)
 
 
 def scalar(text: str) -> Any:

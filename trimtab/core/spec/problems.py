@@ -38,13 +38,16 @@ class Problem:
 
 
 class InvalidSpec(Invalid):
-    """A spec with all its problems, each with its own hint."""
+    """A spec with all its problems, each with its own hint; one without lines is told from the first line on."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
         number = len(self.problems)
         counted = "a problem" if number == 1 else f"{number} problems"
-        super().__init__("\n".join([f"{source} has {counted}", *(f"  {problem}" for problem in self.problems)]))
+        told = [f"{source} has {counted}", *(f"  {problem}" for problem in self.problems)]
+        if number and not self.problems[0].line:  # of a resource, of which a list shows a line
+            told[:2] = [f"{told[0]}: {self.problems[0]}"]
+        super().__init__("\n".join(told))
 
 
 def dotted(path: Iterable[str | int]) -> str:
