@@ -16,7 +16,7 @@ from kfp_driver import WORKFLOW
 from kfp_run import RUN_LABEL
 from site_under_test import MODELS, NAME, ROOT, SYSTEM, Site
 
-from trimtab.adapters.kubernetes.kinds import JOB, POD, ROLLOUT, SELDON_DEPLOYMENT
+from trimtab.adapters.kubernetes.kinds import JOB, MODEL, POD, ROLLOUT, SELDON_DEPLOYMENT
 from trimtab.adapters.s3 import S3Buckets
 from trimtab.adapters.state import State
 
@@ -246,3 +246,12 @@ def test_a_run_whose_step_fails_has_failed_and_is_not_tried_again(runs: Runs) ->
     assert any(line.startswith("select-window: ") for line in outcome.log)
     assert "ingest: decision 1: 800 rows" in (state.data.log(run) or "")
     assert state.registry.manifest() is None
+
+    def next_move() -> str:
+        return str(site.api.get(MODEL, MODELS, FEW).get("status", {}).get("nextMove", ""))
+
+    logs, again = site.until(next_move, "people are told what to do").split("`")[1::2]
+    assert again.endswith(f"trimtab run {FEW}")
+    assert "ingest: decision 1: 800 rows" in site.kubectl(*logs.split()[1:]).stdout  # as people would paste it
+    pod = logs.partition(" trimtab logs ")[0].split()[1:]
+    assert "training needs 1000" in site.kubectl(*pod, "trimtab", "history", FEW).stdout

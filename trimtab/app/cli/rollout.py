@@ -151,5 +151,5 @@ def _who() -> str:
     """The user of this machine, for the journal."""
     try:
         return getpass.getuser()
-    except OSError:  # a container's user without a name
+    except (OSError, KeyError):  # a container's user without a name
         return "an unnamed user"
