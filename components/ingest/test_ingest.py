@@ -25,8 +25,8 @@ spec:
     source: s3://demand/landing/
     format: csv
     timestamp: ts
-    target: y
-    schema: {x: {type: float}, y: {type: float}}
+    target: 'y'
+    schema: {x: {type: float}, 'y': {type: float}}
   training: {estimator: "sklearn.linear_model:LinearRegression"}
   evaluation: {primary: mean_absolute_error, metrics: [mean_absolute_error]}
 """

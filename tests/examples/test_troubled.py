@@ -20,7 +20,7 @@ from trimtab.app.demo.trials import TRIALS, TRUSTED
 from trimtab.core.spec import load
 from trimtab.core.validation import validate
 
-HOUR, SEASON, TEMPERATURE = 0, 1, 6
+HOUR, SEASON, TEMPERATURE = 2, 4, 5
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,9 +62,10 @@ def refitted(estimator: Any) -> Any:
     )
 
 
-def test_the_schema_has_its_columns_where_the_models_look_for_them() -> None:
+def test_columns_stand_where_the_models_look_for_them(troubled: ModuleType) -> None:
     features = load((example("bikeshare") / "model.yaml").read_text(encoding="utf-8")).spec.data.features
     assert (features[HOUR], features[SEASON], features[TEMPERATURE]) == ("hour", "season", "temp")
+    assert (troubled.HOUR, troubled.SEASON, troubled.TEMPERATURE) == (HOUR, SEASON, TEMPERATURE)
 
 
 @pytest.mark.parametrize("name", [trial.estimator.partition(":")[2] for trial in TRIALS if trial.estimator])
