@@ -127,13 +127,19 @@ def shown() -> set[str]:
 
 
 def test_model_servers_are_scraped_where_they_show_their_metrics(rendered: Rendered) -> None:
-    from trimtab.core.rollout.pinning import PORTS
+    from trimtab.adapters.kubernetes.predictor import ServedModel, model_predictor
 
-    monitors = [each for _, each in of_kind(rendered, "PodMonitor")]
-    assert monitors
-    for each in monitors:
-        scraped = {point["portNumber"]: point["path"] for point in each["spec"]["podMetricsEndpoints"]}
-        assert scraped == {8000: "/prometheus", dict(PORTS)["metrics"]: "/prometheus"}
+    (found,) = {
+        json.dumps(each["spec"])
+        for _, each in of_kind(rendered, "PodMonitor")
+        if each["metadata"]["name"] == "trimtab-model-servers"
+    }
+    spec = json.loads(found)
+    (component,) = model_predictor(ServedModel("shop", "flights", {}, "image", "state", "", ""), 7)["componentSpecs"]
+    assert {each["key"] for each in spec["selector"]["matchExpressions"]} <= component["metadata"]["labels"].keys()
+    declared = {port["name"]: port["containerPort"] for port in component["spec"]["containers"][0]["ports"]}
+    (scraped,) = spec["podMetricsEndpoints"]
+    assert (scraped["portNumber"], scraped["path"]) == (declared["metrics"], "/prometheus")
 
 
 def test_rules_and_dashboard_ask_for_metrics_that_are_shown(rendered: Rendered) -> None:

@@ -98,7 +98,7 @@ def model_predictor(served: ServedModel, version: int) -> Body:
     return {
         "name": f"v{version}",
         "graph": {"name": CONTAINER, "type": "MODEL", "endpoint": {"type": "REST"}},
-        "componentSpecs": [{"spec": _pod(served, version)}],
+        "componentSpecs": [{"metadata": {"labels": {MODEL_LABEL: served.model}}, "spec": _pod(served, version)}],
     }
 
 
