@@ -148,6 +148,16 @@ def test_a_challenger_that_fails_on_a_copy_of_the_traffic_answers_nobody(
     assert {(each.code, each.version) for each in users.answers(began)} == {(200, champion)}
 
 
+def test_model_servers_show_what_the_dashboard_asks_for_where_they_are_scraped(site: Site) -> None:
+    pods = site.pods(MILL, f"app.kubernetes.io/managed-by=seldon-core,trimtab.dev/model={NAME}")
+    assert pods
+    for pod in pods:
+        place = f"/api/v1/namespaces/{MILL}/pods/{pod['metadata']['name']}:6000/proxy/prometheus"
+        shown = site.kubectl("get", "--raw", place).stdout
+        assert f'trimtab_process_cpu_seconds_total{{model="{NAME}"' in shown
+        assert f'trimtab_process_resident_memory_bytes{{model="{NAME}"' in shown
+
+
 def test_all_works_again_and_nobody_ended_who_was_not_killed(site: Site, kiln: Kiln) -> None:
     """Neither the store's outage nor the lost leader ends another process, and no trouble is left of them."""
     site.until(lambda: kiln.condition("Working") == "True", "store, launcher and serving answer")
