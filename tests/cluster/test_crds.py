@@ -38,7 +38,7 @@ LEFT_TO_THE_CONTROLLER = {
 WORDS = """
 y Y yes Yes YES n N no No NO nO on On ON oN off Off OFF ofF true True TRUE tRUE null Null NULL ~ = 2w v7 1e Infinity
 0 00 07 08 010 -010 +017 0o17 -0o17 0O17 0x1F 0X1F -0x1F 0x_1F 0b11 -0b1 0B1 0b2 1_000 1_0.5 1__0 _1 1_ 0123abc
-12 -3 +12 1.50 .5 5. +.5 1.e3 1e3 1E-3 1_0e3 1:30 2024-01-01
+12 -3 +12 1.50 .5 5. +.5 1.e3 1e3 1E-3 1_0e3 1e1_0 1e_1 .5_0 -.5_0 1:30 2024-01-01
 """
 
 

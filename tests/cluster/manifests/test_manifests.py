@@ -142,6 +142,28 @@ def test_model_servers_are_scraped_where_they_show_their_metrics(rendered: Rende
     assert (scraped["portNumber"], scraped["path"]) == (declared["metrics"], "/prometheus")
 
 
+def test_prometheus_may_reach_every_port_of_predictors_that_it_scrapes(rendered: Rendered) -> None:
+    scraped = {
+        point["portNumber"]
+        for _, each in of_kind(rendered, "PodMonitor")
+        for point in each["spec"]["podMetricsEndpoints"]
+    }
+    (policy,) = {
+        json.dumps(each["spec"]["ingress"])
+        for _, each in of_kind(rendered, "NetworkPolicy")
+        if each["metadata"]["name"] == "predictions-by-the-gateway"
+    }
+    monitoring = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+    opened = {
+        port["port"]
+        for rule in json.loads(policy)
+        if {"namespaceSelector": monitoring} in rule["from"]
+        for port in rule["ports"]
+    }
+    assert scraped
+    assert scraped <= opened
+
+
 def test_rules_and_dashboard_ask_for_metrics_that_are_shown(rendered: Rendered) -> None:
     rules = [
         rule["expr"]

@@ -38,7 +38,8 @@ TRUE_ELSEWHERE = ("y", "Y", "yes", "Yes", "YES", "on", "On", "ON")
 BOOLEAN_ELSEWHERE = {*TRUE_ELSEWHERE, "n", "N", "no", "No", "NO", "off", "Off", "OFF"}
 OCTAL_ELSEWHERE = re.compile(r"[-+]?0[0-7]+")
 NUMBER_ELSEWHERE = re.compile(
-    r"[-+]?(0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?)"
+    r"[-+]?(0[bB][01_]+|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+"
+    r"|([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9_]+)?)"
 )
 SURROGATE = re.compile("[\ud800-\udfff]")
 WORDS: dict[str, Any] = {
