@@ -120,6 +120,11 @@ class Canary:
             assert time.monotonic() < deadline, f"{what or 'it'} did not come: {self.weights()}, {self.shown()} {error}"
             time.sleep(0.05)
 
+    def at_weight(self, percent: int) -> None:
+        """Until v2 has this share and the controller has seen so: what is answered before says nothing of it."""
+        self.until(lambda: self.answering() == {"v1": 100 - percent, "v2": percent}, f"{percent} %")
+        self.until(lambda: self.at().epochs[-1].confirmed_from is not None, f"the router's word on {percent} %")
+
     def send(self, requests: int, errors: dict[int, float] | None = None) -> None:
         """Requests as the router splits them now, in the model servers' log."""
         self.offset += timedelta(seconds=3)

@@ -23,11 +23,6 @@ def patch(kubectl: Kubectl, spec: dict[str, Any], name: str = "flights-v2") -> N
     kubectl("patch", "mro", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
-def at_weight(canary: Canary, percent: int) -> None:
-    canary.until(lambda: canary.answering() == {"v1": 100 - percent, "v2": percent}, f"{percent} %")
-    canary.until(lambda: canary.at().epochs[-1].confirmed_from is not None, f"the router's word on {percent} %")
-
-
 def back_at_the_champion(canary: Canary) -> None:
     canary.until(lambda: canary.answering() == {"v1": 100}, "the champion alone")
     canary.until(lambda: canary.predictors() == ["v1"], "the challenger's end")
@@ -35,10 +30,10 @@ def back_at_the_champion(canary: Canary) -> None:
 
 
 def test_evidence_promotes_and_the_promoted_pods_go_on_as_they_are(canary: Canary, witness: Witness) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     assert canary.status()["phase"] == "Canary"
     canary.send(400)
-    at_weight(canary, 50)
+    canary.at_weight(50)
     canary.send(400)
     canary.until(lambda: canary.phase() == "Promoted", "the promotion")
 
@@ -56,7 +51,7 @@ def test_evidence_promotes_and_the_promoted_pods_go_on_as_they_are(canary: Canar
 
 
 def test_proven_harm_rolls_back(canary: Canary) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     canary.send(3000, errors={2: 0.3})
     back_at_the_champion(canary)
 
@@ -67,7 +62,7 @@ def test_proven_harm_rolls_back(canary: Canary) -> None:
 
 
 def test_pause_and_resume(canary: Canary, kubectl: Kubectl) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     patch(kubectl, {"paused": True})
     canary.until(lambda: canary.phase() == "Paused", "the pause")
     canary.send(400)
@@ -78,11 +73,11 @@ def test_pause_and_resume(canary: Canary, kubectl: Kubectl) -> None:
 
     patch(kubectl, {"paused": False})
 
-    at_weight(canary, 50)
+    canary.at_weight(50)
 
 
 def test_abort(canary: Canary, kubectl: Kubectl) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     patch(kubectl, {"aborted": True})
     back_at_the_champion(canary)
     assert canary.phase() == "Aborted"
@@ -94,7 +89,7 @@ def test_an_approval_with_kubectl_edit_is_journalled_by_its_managers_name(
     canary = make_canary(APPROVED)
     canary.until(lambda: "waits for approval" in canary.status().get("reason", ""), "the pause step")
     patch(kubectl, {"approved": True})
-    at_weight(canary, 10)
+    canary.at_weight(10)
 
     assert canary.state.rollouts.asked(1).approved_by == "kubectl-patch"
     spec = canary.rollout()["spec"]
@@ -102,17 +97,17 @@ def test_an_approval_with_kubectl_edit_is_journalled_by_its_managers_name(
 
 
 def test_a_change_of_the_model_and_of_the_rollout_changes_the_next_one_only(canary: Canary, kubectl: Kubectl) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     rollout = {"rollout": {"strategy": "canary", "steps": [{"setWeight": 77}]}}
     kubectl("patch", "ctm", "flights", "--type=merge", "-p", json.dumps({"spec": rollout}))
     canary.send(400)
-    at_weight(canary, 50)
+    canary.at_weight(50)
     assert canary.phase() == "Canary"
 
 
 @pytest.mark.parametrize("kind", [ROLLOUT, MODEL], ids=["rollout", "model"])
 def test_deletion_in_mid_rollout_leaves_the_champion_alone(canary: Canary, kind: Any) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     if kind is ROLLOUT:
         canary.api.delete(ROLLOUT, canary.namespace, "flights-v2")
         back_at_the_champion(canary)
@@ -128,7 +123,7 @@ def test_deletion_in_mid_rollout_leaves_the_champion_alone(canary: Canary, kind:
 
 
 def test_going_back_to_the_former_champion(canary: Canary, kubectl: Kubectl) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     patch(kubectl, {"promoted": True})
     canary.until(lambda: canary.phase() == "Promoted", "the promotion")
     kubectl("annotate", "ctm", "flights", "trimtab.dev/rollback-to=previous")

@@ -21,11 +21,6 @@ OTHERS = {"v1": 30, "v2": 70}  # what a second writer wants
 EDITS = 5  # at each weight
 
 
-def at_weight(canary: Canary, percent: int) -> None:
-    canary.until(lambda: canary.answering() == {"v1": 100 - percent, "v2": percent}, f"{percent} %")
-    canary.until(lambda: canary.at().epochs[-1].confirmed_from is not None, f"the router's word on {percent} %")
-
-
 def back_at_the_champion(canary: Canary) -> None:
     canary.until(lambda: canary.answering() == {"v1": 100}, "the champion alone")
     canary.until(lambda: canary.predictors() == ["v1"], "the challenger's end")
@@ -55,7 +50,7 @@ def test_a_challenger_that_never_becomes_ready_harms_nobody_and_is_taken_away(
 def test_a_challenger_that_crashes_after_an_update_does_not_hold_up_its_own_end(
     canary: Canary, pods: Any, kubectl: Kubectl, namespace: str
 ) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     pods.crash_after_update(namespace, "v2")
     image = "/spec/predictors/1/componentSpecs/0/spec/containers/0/image"
     canary.api.patch(SELDON_DEPLOYMENT, namespace, "flights", [{"op": "replace", "path": image, "value": "bad:1"}])
@@ -74,7 +69,7 @@ def test_a_challenger_that_crashes_after_an_update_does_not_hold_up_its_own_end(
 def test_a_challenger_that_is_gone_while_requests_go_to_it_is_rolled_back(
     canary: Canary, pods: Any, namespace: str
 ) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     pods.lose_one(namespace, "v2")  # its only one
     canary.until(lambda: "v2" not in ready(canary), "its end")
     canary.until(lambda: canary.at().unanswered_since is not None, "the controller's notice")
@@ -88,7 +83,7 @@ def test_a_challenger_that_is_gone_while_requests_go_to_it_is_rolled_back(
 
 
 def test_the_operator_is_down_for_a_minute(canary: Canary, operator: Any, namespace: str) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     operator.down()
     before = written(canary, namespace)
     canary.send(400)  # enough for the next step
@@ -107,7 +102,7 @@ def test_the_operator_is_down_for_a_minute(canary: Canary, operator: Any, namesp
     assert canary.champion() == 1
     operator.up()
 
-    at_weight(canary, 50)
+    canary.at_weight(50)
     for _ in range(5):
         canary.look()
     assert canary.phase() == "Canary"  # what was answered meanwhile says nothing of this step
@@ -118,7 +113,7 @@ def test_the_operator_is_down_for_a_minute(canary: Canary, operator: Any, namesp
 def test_a_stable_replica_is_lost_during_a_rollback(
     canary: Canary, pods: Any, kubectl: Kubectl, namespace: str
 ) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     pods.lose_one(namespace, "v1")
     abort(kubectl)
     for _ in range(5):
@@ -133,10 +128,10 @@ def test_a_stable_replica_is_lost_during_a_rollback(
 def test_the_api_server_is_killed_and_comes_back(canary: Canary, cluster: Any) -> None:
     if cluster.plane is None:
         pytest.skip("the cluster is somebody else's: its API server is not killed")
-    at_weight(canary, 10)
+    canary.at_weight(10)
     canary.send(400)
     cluster.restart_api_server()
-    at_weight(canary, 50)
+    canary.at_weight(50)
     canary.send(400)
     canary.until(lambda: canary.phase() == "Promoted", "the promotion")
 
@@ -144,7 +139,7 @@ def test_the_api_server_is_killed_and_comes_back(canary: Canary, cluster: Any) -
 def test_a_second_writer_who_puts_other_weights_back_is_outlasted(
     canary: Canary, witness: Witness, namespace: str
 ) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     ending = threading.Event()
     edits: list[int] = []
 
@@ -171,7 +166,7 @@ def test_a_second_writer_who_puts_other_weights_back_is_outlasted(
         ending.set()
         for writer in writers:
             writer.join()
-    at_weight(canary, 50)
+    canary.at_weight(50)
     assert witness.splits.count(OTHERS) == len(edits)
     canary.until(lambda: canary.phase() == "Promoted", "the promotion", look=lambda: served(canary))
 
@@ -183,7 +178,7 @@ def test_a_second_writer_who_puts_other_weights_back_is_outlasted(
 
 
 def test_two_controllers_at_once_make_one_rollout_of_it(canary: Canary, kubectl: Kubectl) -> None:
-    at_weight(canary, 10)
+    canary.at_weight(10)
     former = canary.rollouts
     canary.start()
     canary.look()
@@ -191,7 +186,7 @@ def test_two_controllers_at_once_make_one_rollout_of_it(canary: Canary, kubectl:
     with pytest.raises(Fenced):
         former.lead(canary.namespace, model_of(found), found, canary.epoch - 1)
     canary.send(400)
-    at_weight(canary, 50)
+    canary.at_weight(50)
 
 
 def ready(canary: Canary) -> set[str]:
