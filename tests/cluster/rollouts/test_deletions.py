@@ -73,6 +73,12 @@ def is_nobodys(canary: Canary) -> bool:
     return MODEL_LABEL not in (meta.get("labels") or {}) and BOOK not in (meta.get("annotations") or {})
 
 
+def told_of(canary: Canary) -> set[str]:
+    """Deployments that the operator's status names."""
+    found = canary.api.get(SELDON_DEPLOYMENT, canary.namespace, "flights")
+    return set((found.get("status") or {}).get("deploymentStatus") or ())
+
+
 def nobody_looks() -> None:
     """The leader's own threads do."""
 
@@ -117,6 +123,8 @@ def test_a_champion_that_never_became_ready_is_taken_away_and_its_owners_predict
     was_accepted(model)
     model.register()
     model.until(lambda: model.predictors() == ["main", "v1"], "the champion's start")
+    # A Deployment that it has not told of yet is one that the operator never takes away.
+    model.until(lambda: told_of(model) >= {"flights-v1-0-model"}, "the operator's word on it", look=nobody_looks)
     model.api.delete(MODEL, model.namespace, "flights")
 
     next_leader(model)
