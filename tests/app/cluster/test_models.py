@@ -436,7 +436,21 @@ def test_who_the_spec_names_is_told_of_a_run_that_failed(
     cluster.models.look(key)
     wait_for(lambda: inbox.messages)
     assert inbox.titles() == ["bikes: failed"]
+    assert "`kubectl trimtab status bikes -n shop`" in inbox.messages[0]["message"]
     cluster.models.alerts.stop()
+
+
+def test_the_next_move_after_a_failed_run_names_the_listener_s_pod_and_the_model_s_namespace(cluster: Cluster) -> None:
+    cluster.settings = replace(cluster.settings, pod_namespace="ml")
+    cluster.start("pod-1")
+    key = cluster.apply()
+    cluster.accepted(key)
+    cluster.arrive(key)
+    cluster.models.look(key)
+    conclude(cluster, key, "failed")
+    cluster.models.look(key)
+    pod = "kubectl -n ml exec deploy/trimtab-listener -- env TRIMTAB_NAMESPACE=shop trimtab"
+    assert cluster.status(key)["nextMove"].split("`")[1::2] == [f"{pod} logs bikes/1", f"{pod} run bikes"]
 
 
 def test_a_lost_status_is_written_again(cluster: Cluster) -> None:

@@ -44,6 +44,21 @@ def test_a_contradiction_is_told_with_its_path() -> None:
         model_of(wrong)
 
 
+def test_what_is_wrong_with_an_object_is_told_from_the_first_line_on_without_lines_of_text() -> None:
+    wrong = stored()
+    wrong["spec"]["data"]["format"] = "orc"
+    with pytest.raises(Invalid) as one:
+        model_of(wrong)
+    assert str(one.value).startswith("shop/flights has a problem: spec.data.format: found 'orc'")
+    wrong["spec"]["training"]["seed"] = -1
+    with pytest.raises(Invalid) as two:
+        model_of(wrong)
+    first, _, rest = str(two.value).partition("\n")
+    assert first.startswith("shop/flights has 2 problems: spec.data.format: ")
+    assert "\n  spec.training.seed: " in f"\n{rest}"
+    assert "line " not in str(two.value)
+
+
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
